@@ -1,0 +1,18 @@
+//! The words of the product as types: positions, times, observations, outcomes, forecasts.
+//!
+//! Everything here is plain data from the standard library: no I/O, no clock, no lock. Every other
+//! room may import this one; this one imports none.
+
+mod forecast;
+mod observation;
+mod outcome;
+mod position;
+mod record;
+mod time;
+
+pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
+pub use observation::Reading;
+pub use outcome::{Outcome, OutcomeCounts, Rejection};
+pub use position::{Epoch, NextOffset, Offset, PartitionId};
+pub use record::{Record, RecordBatch};
+pub use time::{Grid, GridError, Slot, Timestamp};

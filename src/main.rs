@@ -1,0 +1,2 @@
+//! foretell.
+fn main() {}
