@@ -108,10 +108,10 @@ mod tests {
         let mut hasher = Hasher::new(3);
         let row = hasher.row(slot, &cells);
         assert_eq!(row, 0x46a0_e54d_5ad3_ecf4);
-        let held = [Some(-2.0), None, Some(1e300)].map(stored);
+        let aside = [Some(-2.0), None, Some(1e300)].map(stored);
         for (held, expected) in [
             (None, 0x290a_8313_c390_ae9d),
-            (Some((Slot(14_000_130), &held[..])), 0xb0cc_eafb_00c4_5781),
+            (Some((Slot(14_000_130), &aside[..])), 0xb0cc_eafb_00c4_5781),
         ] {
             let parts = SeriesParts {
                 name: "cell-\u{e4}",

@@ -376,9 +376,9 @@ mod tests {
         settings.series_idle_ms = 1_000_000;
         let mut seen = vec![of(settings)];
         for change in changes {
-            let mut changed = settings;
-            change(&mut changed);
-            seen.push(of(changed));
+            let mut other = settings;
+            change(&mut other);
+            seen.push(of(other));
         }
         seen.push(WindowConfig::new(settings).unwrap().config_hash(b"other"));
         settings.collapse_after = 77;

@@ -227,3 +227,92 @@ pub(super) fn point(
         lowest => log.point(lowest, now),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cheap sequence that looks random: Knuth's multiplier.
+    fn scattered(count: i64) -> impl Iterator<Item = i64> {
+        (1..=count).map(|number| number.wrapping_mul(6_364_136_223_846_793_005) >> 33)
+    }
+
+    #[test]
+    fn the_minimum_over_blocks_is_the_minimum_over_all() {
+        let mut lowest = LowestOffsets::new();
+        let mut plain = vec![NO_ROW; 1_000];
+        assert_eq!(lowest.minimum(), NO_ROW);
+        for (offset, number) in (0..).zip(scattered(20_000)) {
+            let index = usize::try_from(number.rem_euclid(1_000)).unwrap();
+            let key = SeriesKey(u32::try_from(index).unwrap());
+            if number % 7 == 0 && plain[index] != NO_ROW {
+                lowest.remove(key);
+                plain[index] = NO_ROW;
+            } else {
+                lowest.set(key, offset);
+                plain[index] = offset;
+            }
+            if number % 3 == 0 {
+                assert_eq!(lowest.minimum(), *plain.iter().min().unwrap());
+            }
+        }
+    }
+
+    /// Stream time moves at every second offset; before offset `n` it is `n / 2` rounded up.
+    fn log(from: i64, to: i64, log: &mut StreamTimeLog) {
+        for offset in (from..to).step_by(2) {
+            let before = (offset > 0).then(|| Timestamp(time_before(offset)));
+            log.moved(Offset::new(offset).unwrap(), before);
+        }
+    }
+
+    const fn time_before(offset: i64) -> i64 {
+        (offset + 1) / 2
+    }
+
+    #[test]
+    fn a_short_log_answers_exactly() {
+        let mut moves = StreamTimeLog::new();
+        log(0, 1_000, &mut moves);
+        let now = Some(Timestamp(time_before(1_000)));
+        for lowest in [0, 1, 2, 501, 502, 998, 999] {
+            let point = moves.point(lowest, now);
+            assert_eq!(point.offset.get(), lowest);
+            let time = (lowest > 0).then(|| Timestamp(time_before(lowest)));
+            assert_eq!(point.stream_time, time);
+        }
+        assert_eq!(moves.entries.len(), 1);
+    }
+
+    #[test]
+    fn a_long_log_is_bounded_evenly_thin_and_never_wrong() {
+        let mut moves = StreamTimeLog::new();
+        let end = 4_000_000;
+        log(0, end, &mut moves);
+        assert!(moves.entries.len() <= LOG_ENTRIES_MAX);
+        assert!(moves.stride > 1);
+        let now = Some(Timestamp(time_before(end)));
+        let mut most_behind = 0;
+        for lowest in (1..end).step_by(9_973) {
+            let point = moves.point(lowest, now);
+            let offset = point.offset.get();
+            assert!(offset <= lowest);
+            most_behind = most_behind.max(lowest - offset);
+            let time = (offset > 0).then(|| Timestamp(time_before(offset)));
+            assert_eq!(point.stream_time, time);
+        }
+        // Two offsets a move, 2,000,000 moves, at least half of 65,536 entries.
+        assert!(most_behind <= 2 * 2_000_000 / 32_768 * 2, "{most_behind}");
+
+        // Once the log is short again, every move is written and found.
+        for from in (end..end + 100_000).step_by(1_000) {
+            log(from, from + 1_000, &mut moves);
+            moves.point(from, None);
+        }
+        assert_eq!(moves.stride, 1);
+        let lowest = end + 99_501;
+        let point = moves.point(lowest, None);
+        assert_eq!(point.offset.get(), lowest);
+        assert_eq!(point.stream_time, Some(Timestamp(time_before(lowest))));
+    }
+}
