@@ -4,3 +4,4 @@
 //! same path. A stage never imports another stage: what passes between them is a [`domain`] value.
 
 pub mod domain;
+pub mod infer;
