@@ -7,6 +7,7 @@ mod commit_metadata;
 mod forecast;
 mod observation;
 mod outcome;
+pub mod placement;
 mod position;
 mod record;
 mod time;
