@@ -114,11 +114,14 @@ impl<'de> DeserializeSeed<'de> for CellSeed {
     type Value = Result<Option<f64>, Problem>;
 
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
-        value.deserialize_any(self)
+        // As an option and then an f64, which is what most cells are: the library then goes from the
+        // union to the number without dispatching on the type twice. Other types end up in the
+        // same visitor.
+        value.deserialize_option(self)
     }
 }
 
-impl Visitor<'_> for CellSeed {
+impl<'de> Visitor<'de> for CellSeed {
     type Value = Result<Option<f64>, Problem>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -141,8 +144,16 @@ impl Visitor<'_> for CellSeed {
         Ok(exact(value).map(Some).ok_or(Problem::NotExact))
     }
 
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Ok(None))
+    }
+
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
         Ok(Ok(None))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
+        value.deserialize_f64(self)
     }
 }
 
