@@ -6,6 +6,7 @@
 mod forecast;
 mod observation;
 mod outcome;
+mod placement;
 mod position;
 mod record;
 mod time;
@@ -13,6 +14,7 @@ mod time;
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
 pub use outcome::{Outcome, OutcomeCounts, Rejection};
+pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
 pub use time::{Grid, GridError, Slot, Timestamp};
