@@ -31,9 +31,7 @@ use crate::ownership::Ownership;
 use crate::partition::{
     Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, Restorer, Roster,
 };
-use crate::produce::{
-    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership,
-};
+use crate::produce::{CommitError, Committer, CommitterSettings, ForecastEncoder, Membership};
 use crate::window::WindowConfigError;
 
 use threads::{Ended, Threads};
