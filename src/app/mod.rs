@@ -9,6 +9,7 @@ mod model;
 mod settings;
 mod threads;
 
+use std::num::NonZeroU32;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -123,7 +124,9 @@ impl App {
             &config.topics.dead_letters,
         ];
         let found = probe(&client, &topics, PROBE_TIMEOUT)?;
-        let partitions = found.first().map_or(1, |topic| topic.partitions);
+        let partitions = found
+            .first()
+            .map_or(NonZeroU32::MIN, |topic| topic.partitions);
 
         let ownership = Ownership::default();
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);

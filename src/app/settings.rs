@@ -1,5 +1,7 @@
 //! From the configuration to what each room is configured by.
 
+use std::num::NonZeroU32;
+
 use super::StartError;
 use crate::config::{self, Config, InputFormat};
 use crate::consume::{ClientSettings, ConsumerSettings, StartPosition};
@@ -128,7 +130,7 @@ pub(super) fn producer(config: &Config, client: &ClientSettings) -> ProducerSett
     }
 }
 
-pub(super) fn outlets(config: &Config, partitions: i32) -> Outlets {
+pub(super) fn outlets(config: &Config, partitions: NonZeroU32) -> Outlets {
     Outlets {
         input_topic: config.topics.observations.clone(),
         step_ms: config.window.grid.step_ms(),
