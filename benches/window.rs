@@ -1,6 +1,11 @@
 //! What a record costs in the windows: judge and fold it, copy a model window out, find the rebuild
 //! offset of a commit. `cargo bench --bench window`; the allocations of each case are counted too.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench with settings that are not valid has to stop"
+)]
+
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher, black_box};
 use foretell::domain::{Grid, NextOffset, Offset, Reading, Timestamp};

@@ -114,6 +114,11 @@ impl Rows {
         (self.offsets[place] != UNKNOWN).then(|| self.cells_at(place))
     }
 
+    /// The cell of the slot `back` steps before the newest; `back` is below [`Rows::len`].
+    pub(super) fn cell(&self, back: usize, feature: usize) -> f64 {
+        self.cells_at(self.place_back(back))[feature]
+    }
+
     /// The known rows, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, i64, &[f64])> + Clone {
         (0..self.len()).rev().filter_map(move |back| {
