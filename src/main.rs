@@ -1,2 +1,24 @@
-//! foretell.
-fn main() {}
+//! The life of the process: arguments, the command, one way out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use foretell::cli::Cli;
+use foretell::config::Environment;
+
+fn main() -> ExitCode {
+    match Cli::parse().run(&Environment::process()) {
+        Ok(code) => code,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "a command that fails tells the person, whatever the log level is"
+            )]
+            {
+                eprintln!("foretell: {failure}");
+            }
+            failure.exit_code()
+        }
+    }
+}
