@@ -9,12 +9,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -22,22 +19,12 @@ use tracing::{error, info, warn};
 /// Everything that runs in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
+    /// The threads of the worker, as one.
+    Worker,
     /// Answers probes and scrapes.
     Admin,
     /// Keeps the histograms of the metrics small between scrapes.
     MetricsUpkeep,
-    /// Owns the consumer and polls it.
-    Poll,
-    /// Turns rebalance events into assignments and restores.
-    Assignment,
-    /// Owns the partitions of one compute thread.
-    Lane(usize),
-    /// Owns the producer and commits.
-    Committer,
-    /// Publishes the data of the demo.
-    Publisher,
-    /// Prints the live lines of the demo.
-    Display,
 }
 
 /// What a task failed with.
@@ -110,34 +97,6 @@ impl Tasks {
             .running
             .spawn(async { future.await.map_err(|error| Failure::Failed(error.into())) });
         self.names.insert(running.id(), task);
-    }
-
-    /// Starts a task that blocks, on an OS thread of its own.
-    ///
-    /// # Errors
-    /// When the system has no more threads.
-    pub fn spawn_thread<E: Into<TaskError>>(
-        &mut self,
-        task: Task,
-        body: impl FnOnce() -> Result<(), E> + Send + 'static,
-    ) -> io::Result<()> {
-        let (ended, end) = oneshot::channel();
-        thread::Builder::new()
-            .name(task.to_string())
-            .spawn(move || {
-                let result = match catch_unwind(AssertUnwindSafe(body)) {
-                    Ok(result) => result.map_err(|error| Failure::Failed(error.into())),
-                    Err(payload) => Err(Failure::Panicked(panic_message(payload.as_ref()))),
-                };
-                // Nobody listens any more when the grace period is over.
-                drop(ended.send(result));
-            })?;
-        let running = self.running.spawn(async {
-            end.await
-                .unwrap_or_else(|_| Err(Failure::Panicked("no message".to_owned())))
-        });
-        self.names.insert(running.id(), task);
-        Ok(())
     }
 
     /// Runs until a signal, a finished drain token or the first task that ends; then drains for at
@@ -267,16 +226,11 @@ impl fmt::Display for Signal {
 
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Admin => f.write_str("admin"),
-            Self::MetricsUpkeep => f.write_str("metrics-upkeep"),
-            Self::Poll => f.write_str("poll"),
-            Self::Assignment => f.write_str("assignment"),
-            Self::Lane(lane) => write!(f, "lane-{lane}"),
-            Self::Committer => f.write_str("committer"),
-            Self::Publisher => f.write_str("publisher"),
-            Self::Display => f.write_str("display"),
-        }
+        f.write_str(match self {
+            Self::Worker => "worker",
+            Self::Admin => "admin",
+            Self::MetricsUpkeep => "metrics-upkeep",
+        })
     }
 }
 
@@ -355,13 +309,7 @@ mod tests {
     async fn a_signal_drains_every_task() {
         let mut tasks = Tasks::default();
         tasks.spawn(Task::Admin, until_drained(&tasks));
-        let (drain, runtime) = (tasks.drain_token(), tokio::runtime::Handle::current());
-        tasks
-            .spawn_thread(Task::Poll, move || {
-                runtime.block_on(drain.cancelled());
-                Ok::<_, TaskError>(())
-            })
-            .unwrap();
+        tasks.spawn(Task::Worker, until_drained(&tasks));
         let mut signals = vec![Signal::Terminate];
         let next_signal = async || match signals.pop() {
             Some(signal) => signal,
@@ -377,7 +325,7 @@ mod tests {
         let mut tasks = Tasks::default();
         let drain = tasks.drain_token();
         tasks.spawn(Task::Admin, until_drained(&tasks));
-        tasks.spawn(Task::Publisher, async move {
+        tasks.spawn(Task::Worker, async move {
             drain.cancel();
             Ok::<_, TaskError>(())
         });
@@ -389,12 +337,12 @@ mod tests {
     async fn the_first_task_to_end_shuts_the_worker_down() {
         let mut tasks = Tasks::default();
         tasks.spawn(Task::Admin, until_drained(&tasks));
-        tasks.spawn(Task::Lane(3), async { Ok::<_, TaskError>(()) });
+        tasks.spawn(Task::Worker, async { Ok::<_, TaskError>(()) });
         let ended = tasks.run(no_signal, GRACE).await;
         assert!(!ended.is_orderly());
         assert_eq!(
             ended.to_string(),
-            "task lane-3 ended though nothing had asked it to"
+            "task worker ended though nothing had asked it to"
         );
     }
 
@@ -402,11 +350,11 @@ mod tests {
     async fn panics_and_errors_are_told_with_the_task() {
         let mut tasks = Tasks::default();
         let drain = tasks.drain_token();
-        tasks
-            .spawn_thread(Task::Committer, || -> Result<(), TaskError> {
-                panic!("torn transaction")
-            })
-            .unwrap();
+        tasks.spawn(Task::Worker, async {
+            let torn: Result<(), TaskError> = Err("torn transaction".into());
+            torn.unwrap();
+            Ok::<_, TaskError>(())
+        });
         tasks.spawn(Task::Admin, async move {
             drain.cancelled().await;
             Err("port lost")
@@ -414,7 +362,8 @@ mod tests {
         let ended = tasks.run(no_signal, GRACE).await;
         assert_eq!(
             ended.to_string(),
-            "task committer panicked: torn transaction; task admin failed: port lost while draining"
+            "task worker panicked: called `Result::unwrap()` on an `Err` value: \"torn transaction\"; \
+             task admin failed: port lost while draining"
         );
     }
 

@@ -7,6 +7,7 @@
 mod config_check;
 mod config_show;
 mod failure;
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and l
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Arguments),
     /// Check a configuration or show what is in force
     Config {
         #[command(subcommand)]
@@ -63,6 +65,7 @@ impl Cli {
     /// Does what the command line says.
     pub fn run(self, environment: &Environment) -> Result<ExitCode, Failure> {
         match self.command {
+            Command::Run(arguments) => run::run(&arguments, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),
                 ConfigCommand::Show(arguments) => config_show::run(&arguments, environment),
@@ -94,7 +97,8 @@ mod tests {
                     }
                 }
             } else {
-                assert!(help.contains(&format!("Example:\n  {path}")), "{help}");
+                assert!(help.contains(&format!("  {path}")), "{help}");
+                assert!(help.contains("Examples:"), "{help}");
             }
         }
         check(&mut Cli::command(), "foretell");

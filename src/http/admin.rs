@@ -34,17 +34,16 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let (reasons, serving) = {
-        let readiness = admin.readiness.borrow();
-        (readiness.reasons(), readiness.serving)
-    };
+    let readiness = *admin.readiness.borrow();
+    let reasons = readiness.reasons();
     let ready = reasons.is_empty();
     let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::json!({ "ready": ready, "serving": serving, "reasons": reasons });
+    let body =
+        serde_json::json!({ "ready": ready, "serving": readiness.serving, "reasons": reasons });
     (status, Json(body)).into_response()
 }
 
@@ -65,7 +64,6 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
-    use crate::http::Membership;
     use crate::telemetry::metrics::partitions_paused;
 
     async fn body(response: Response) -> String {
@@ -93,7 +91,7 @@ mod tests {
     async fn readyz_is_ok_when_everything_is() {
         let ready = Readiness {
             model_warm: true,
-            membership: Membership::Member,
+            joined: true,
             serving: 4,
             ..Readiness::default()
         };

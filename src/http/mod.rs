@@ -10,5 +10,5 @@ mod readiness;
 mod server;
 
 pub use admin::{Admin, router};
-pub use readiness::{Membership, Readiness, Reason};
+pub use readiness::{Readiness, Reason};
 pub use server::{BindError, Server};

@@ -2,33 +2,21 @@
 
 use serde::Serialize;
 
-use crate::domain::PartitionId;
-
-/// The facts. The app owns them and publishes every change as a new value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The facts. Their owner publishes every change as a new value. The default is the start of a
+/// process, when nothing is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// A model is loaded and warmed on every lane.
+    /// The model is verified and loaded on every lane.
     pub model_warm: bool,
-    pub membership: Membership,
+    /// The group has given this worker an assignment, possibly an empty one: with more workers than
+    /// partitions some have none, and are ready.
+    pub joined: bool,
     /// Assigned partitions whose windows are not rebuilt yet.
-    pub restoring: Vec<PartitionId>,
-    /// Assigned partitions that cannot go on, and why.
-    pub stopped: Vec<(PartitionId, String)>,
+    pub restoring: usize,
     /// Assigned partitions that are forecast.
     pub serving: usize,
     /// The process is about to end.
     pub draining: bool,
-}
-
-/// Where the consumer stands in its group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Membership {
-    /// No assignment has been received yet.
-    Joining,
-    /// Assigned, possibly no partition: with more workers than partitions some have none.
-    Member,
-    /// The consumer cannot go on.
-    Failed(String),
 }
 
 /// Why a worker is not ready.
@@ -37,23 +25,7 @@ pub struct Reason {
     /// A word that does not change.
     #[serde(rename = "reason")]
     pub code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub partition: Option<i32>,
     pub detail: String,
-}
-
-impl Default for Readiness {
-    /// At the start of the process nothing is ready.
-    fn default() -> Self {
-        Self {
-            model_warm: false,
-            membership: Membership::Joining,
-            restoring: Vec::new(),
-            stopped: Vec::new(),
-            serving: 0,
-            draining: false,
-        }
-    }
 }
 
 impl Readiness {
@@ -61,55 +33,38 @@ impl Readiness {
     pub fn reasons(&self) -> Vec<Reason> {
         let Self {
             model_warm,
-            membership,
+            joined,
             restoring,
-            stopped,
             serving: _,
             draining,
-        } = self;
-        let mut reasons = Vec::new();
-        if *draining {
-            reasons.push(Reason::new("draining", "the worker is shutting down"));
-        }
-        if !model_warm {
-            reasons.push(Reason::new("model", "no model is loaded and warm yet"));
-        }
-        match membership {
-            Membership::Joining => {
-                let detail = "waiting for the first assignment of the consumer group";
-                reasons.push(Reason::new("joining", detail));
-            }
-            Membership::Member => {}
-            Membership::Failed(detail) => reasons.push(Reason::new("consumer", detail)),
-        }
-        reasons.extend(
-            restoring.iter().map(|partition| {
-                Reason::of(*partition, "restoring", "the windows are being rebuilt")
-            }),
-        );
-        reasons.extend(
-            stopped
-                .iter()
-                .map(|(partition, detail)| Reason::of(*partition, "stopped", detail)),
-        );
-        reasons
-    }
-}
-
-impl Reason {
-    fn new(code: &'static str, detail: &str) -> Self {
-        Self {
-            code,
-            partition: None,
-            detail: detail.to_owned(),
-        }
-    }
-
-    fn of(partition: PartitionId, code: &'static str, detail: &str) -> Self {
-        Self {
-            partition: Some(partition.0),
-            ..Self::new(code, detail)
-        }
+        } = *self;
+        let facts = [
+            (
+                draining,
+                "draining",
+                "the worker is shutting down".to_owned(),
+            ),
+            (
+                !model_warm,
+                "model",
+                "no model is verified and loaded yet".to_owned(),
+            ),
+            (
+                !joined,
+                "joining",
+                "waiting for the first assignment of the consumer group".to_owned(),
+            ),
+            (
+                restoring > 0,
+                "restoring",
+                format!("the windows of {restoring} partitions are being rebuilt"),
+            ),
+        ];
+        facts
+            .into_iter()
+            .filter(|(holds, ..)| *holds)
+            .map(|(_, code, detail)| Reason { code, detail })
+            .collect()
     }
 }
 
@@ -118,41 +73,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_means_warm_member_and_every_partition_rebuilt() {
+    fn ready_means_warm_joined_and_every_partition_rebuilt() {
         let ready = Readiness {
             model_warm: true,
-            membership: Membership::Member,
+            joined: true,
             serving: 2,
             ..Readiness::default()
         };
-        assert_eq!(ready.reasons(), []);
-        let names = |readiness: &Readiness| -> Vec<_> {
-            readiness
-                .reasons()
-                .into_iter()
-                .map(|reason| (reason.code, reason.partition))
-                .collect()
+        let codes = |readiness: Readiness| -> Vec<_> {
+            let reasons = readiness.reasons();
+            reasons.iter().map(|reason| reason.code).collect()
         };
-        assert_eq!(
-            names(&Readiness::default()),
-            [("model", None), ("joining", None)]
-        );
-        let broken = Readiness {
-            membership: Membership::Failed("fenced".to_owned()),
-            restoring: vec![PartitionId(3), PartitionId(4)],
-            stopped: vec![(PartitionId(1), "offset out of range".to_owned())],
+        assert!(codes(ready).is_empty());
+        assert_eq!(codes(Readiness::default()), ["model", "joining"]);
+        let restoring = Readiness {
+            restoring: 1,
+            ..ready
+        };
+        assert_eq!(codes(restoring), ["restoring"]);
+        let draining = Readiness {
             draining: true,
             ..ready
         };
-        assert_eq!(
-            names(&broken),
-            [
-                ("draining", None),
-                ("consumer", None),
-                ("restoring", Some(3)),
-                ("restoring", Some(4)),
-                ("stopped", Some(1)),
-            ]
-        );
+        assert_eq!(codes(draining), ["draining"]);
     }
 }

@@ -7,31 +7,32 @@ use metrics::Unit;
 
 pub(super) const RECORDS: &str = "foretell_records_total";
 pub(super) const FORECASTS: &str = "foretell_forecasts_total";
+pub(super) const FOLDED: &str = "foretell_folded_records_total";
 pub(super) const MISPLACED: &str = "foretell_misplaced_records_total";
 pub(super) const HELD_DISCARDED: &str = "foretell_held_discarded_total";
 pub(super) const SERIES_EVICTED: &str = "foretell_series_evicted_total";
 pub(super) const COLLAPSE_ALARMS: &str = "foretell_collapse_alarms_total";
-pub(super) const SERIES: &str = "foretell_series";
 pub(super) const LAG: &str = "foretell_lag_records";
-pub(super) const UNCOMMITTED: &str = "foretell_uncommitted_input_records";
+pub(super) const COMMITTED: &str = "foretell_committed_offset";
+pub(super) const COMMITTED_TIME: &str = "foretell_committed_record_timestamp_seconds";
 pub(super) const QUEUE_RECORDS: &str = "foretell_queue_records";
 pub(super) const QUEUE_BYTES: &str = "foretell_queue_bytes";
 pub(super) const POLL_GAP: &str = "foretell_poll_gap_seconds";
 pub(super) const PARTITIONS: &str = "foretell_partitions";
 pub(super) const PAUSED: &str = "foretell_paused_partitions";
 pub(super) const LANE_BUSY: &str = "foretell_lane_busy_ratio";
-pub(super) const DECODE: &str = "foretell_decode_seconds";
 pub(super) const FOLD: &str = "foretell_fold_seconds";
 pub(super) const INFER: &str = "foretell_infer_seconds";
 pub(super) const BATCH_ROWS: &str = "foretell_batch_rows";
 pub(super) const COMMIT: &str = "foretell_commit_seconds";
 pub(super) const TRANSACTIONS: &str = "foretell_transactions_total";
+pub(super) const STALE: &str = "foretell_stale_batches_total";
 pub(super) const MODEL: &str = "foretell_model_info";
 pub(super) const BUILD: &str = "foretell_build_info";
 pub(super) const RESTORE_ATTEMPTS: &str = "foretell_restore_attempts_total";
-pub(super) const RESTORES: &str = "foretell_restores_total";
 pub(super) const RESTORE_SECONDS: &str = "foretell_restore_seconds";
-pub(super) const RESTORE_RECORDS: &str = "foretell_restore_records_total";
+pub(super) const REPLAY_RECORDS: &str = "foretell_replayed_records_total";
+pub(super) const REPLAY_SECONDS: &str = "foretell_replay_seconds";
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug)]
@@ -105,13 +106,18 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 27] = [
+pub const ALL: [Metric; 28] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
         "Committed input records by their one outcome; reason is set for rejected ones",
     ),
-    counter_of(FORECASTS, &["model", "version"], "Forecasts committed"),
+    counter_of(FORECASTS, &[], "Forecasts committed"),
+    counter_of(
+        FOLDED,
+        &[],
+        "Input records decoded and folded, committed or not yet",
+    ),
     counter_of(
         MISPLACED,
         &[],
@@ -132,17 +138,23 @@ pub const ALL: [Metric; 27] = [
         &[],
         "Series whose timestamps collapsed upstream",
     ),
-    gauge_of(SERIES, &["partition"], "Series kept"),
     gauge_of(
         LAG,
         &["partition"],
-        "Committed input records that are not processed yet",
+        "Input records that can be read and are not committed",
     ),
     gauge_of(
-        UNCOMMITTED,
+        COMMITTED,
         &["partition"],
-        "Input records behind an open transaction of their producer",
+        "Offset of the next input record to be committed",
     ),
+    Metric {
+        name: COMMITTED_TIME,
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: &["partition"],
+        help: "Record timestamp of the newest committed input record, seconds since 1970",
+    },
     gauge_of(
         QUEUE_RECORDS,
         &["partition"],
@@ -167,11 +179,10 @@ pub const ALL: [Metric; 27] = [
         &["lane"],
         "Share of the time that a lane computes, 0 to 1",
     ),
-    seconds_of(DECODE, SECONDS, "Decoding in one round of a lane"),
     seconds_of(
         FOLD,
         SECONDS,
-        "Validating and folding in one round of a lane",
+        "Decoding, validating and folding the records of one round of a lane",
     ),
     seconds_of(INFER, SECONDS, "One run of the model"),
     Metric {
@@ -184,28 +195,28 @@ pub const ALL: [Metric; 27] = [
     seconds_of(
         COMMIT,
         SECONDS,
-        "One transaction, or one commit of at_least_once, from begin to end",
+        "Making output batches visible, from the first attempt to the end",
     ),
     counter_of(
         TRANSACTIONS,
         &["result"],
-        "Transactions: committed, aborted, retried, indefinite or fatal",
+        "Attempts to commit: committed, aborted, not_a_member or indefinite",
+    ),
+    counter_of(
+        STALE,
+        &[],
+        "Output batches dropped because their partition was taken away",
     ),
     gauge_of(
         MODEL,
         &["model", "version", "digest"],
-        "1 for the model that serves, 0 for one that did",
+        "1 for the model that serves",
     ),
     gauge_of(BUILD, &["version"], "Always 1; which build runs"),
     counter_of(
         RESTORE_ATTEMPTS,
-        &[],
-        "Replays begun to rebuild a partition",
-    ),
-    counter_of(
-        RESTORES,
         &["result"],
-        "Rebuilt partitions: agreed, further_back or never_agreed",
+        "Replays to rebuild a partition: agreed, further_back, never_agreed or unproven",
     ),
     seconds_of(
         RESTORE_SECONDS,
@@ -213,10 +224,11 @@ pub const ALL: [Metric; 27] = [
         "Time to rebuild a partition, all attempts",
     ),
     counter_of(
-        RESTORE_RECORDS,
+        REPLAY_RECORDS,
         &[],
         "Records replayed to rebuild partitions",
     ),
+    seconds_of(REPLAY_SECONDS, LONG_SECONDS, "Time of one replay"),
 ];
 
 /// Names of the histograms and the bounds of their buckets.

@@ -13,76 +13,91 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::domain::{ModelName, Outcome, OutcomeCounts, PartitionId};
+use crate::domain::{NextOffset, Outcome, OutcomeCounts, PartitionId, Timestamp};
 
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
 use catalogue::{
-    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, DECODE, FOLD, FORECASTS, HELD_DISCARDED, INFER,
-    LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED, POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS,
-    RECORDS, RESTORE_ATTEMPTS, RESTORE_RECORDS, RESTORE_SECONDS, RESTORES, SERIES, SERIES_EVICTED,
-    TRANSACTIONS, UNCOMMITTED,
+    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, FOLD, FOLDED, FORECASTS,
+    HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED, POLL_GAP,
+    QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS,
+    RESTORE_SECONDS, SERIES_EVICTED, STALE, TRANSACTIONS,
 };
 
-/// How a transaction, or an attempt to end one, went.
+/// How an attempt to commit went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionResult {
     Committed,
     /// Aborted; its output batches are sent again.
     Aborted,
-    /// A call was repeated with the same arguments.
-    Retried,
-    /// It is not known whether it was committed.
+    /// Not begun: the worker is not in its group at the moment.
+    NotAMember,
+    /// It is not known whether it was committed; the process ends.
     Indefinite,
-    Fatal,
 }
 
 impl TransactionResult {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 4] = [
         Self::Committed,
         Self::Aborted,
-        Self::Retried,
+        Self::NotAMember,
         Self::Indefinite,
-        Self::Fatal,
     ];
 
     pub const fn label(self) -> &'static str {
         match self {
             Self::Committed => "committed",
             Self::Aborted => "aborted",
-            Self::Retried => "retried",
+            Self::NotAMember => "not_a_member",
             Self::Indefinite => "indefinite",
-            Self::Fatal => "fatal",
         }
     }
 }
 
-/// How the checksum of a rebuilt partition compared with the committed one.
+/// How the checksum of a replayed partition compared with the committed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreResult {
-    /// Equal at the first attempt.
+    /// Equal: the state is the one that was left behind.
     Agreed,
-    /// Equal after reading from further back.
+    /// Different; another replay starts from further back.
     FurtherBack,
-    /// Never equal: its forecasts are `partial` until the windows have rolled over.
+    /// Different from the log's start on: forecasts are `partial` until the windows have rolled over.
     NeverAgreed,
+    /// There was nothing to compare with: a first start, or an operator's reset.
+    Unproven,
 }
 
 impl RestoreResult {
-    pub const ALL: [Self; 3] = [Self::Agreed, Self::FurtherBack, Self::NeverAgreed];
+    pub const ALL: [Self; 4] = [
+        Self::Agreed,
+        Self::FurtherBack,
+        Self::NeverAgreed,
+        Self::Unproven,
+    ];
 
     pub const fn label(self) -> &'static str {
         match self {
             Self::Agreed => "agreed",
             Self::FurtherBack => "further_back",
             Self::NeverAgreed => "never_agreed",
+            Self::Unproven => "unproven",
         }
     }
 }
 
+/// What a lane met in one round.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundCounts {
+    pub records: u64,
+    pub held_discarded: u64,
+    pub collapsed: u64,
+    pub evicted: u64,
+    pub misplaced: u64,
+}
+
 /// Tells the recorder what each metric means, and sets those that start at a known value: an alert on
 /// a counter's increase misses the first event of a counter that was not there before.
-pub(in crate::telemetry) fn describe() {
+pub(super) fn describe() {
     for metric in ALL {
         match metric.kind {
             Kind::Counter => describe_counter!(metric.name, metric.unit, metric.help),
@@ -93,25 +108,41 @@ pub(in crate::telemetry) fn describe() {
             counter!(metric.name).absolute(0);
         }
     }
-    records_settled_any(&OutcomeCounts::default());
+    count_outcomes(&OutcomeCounts::default());
     for result in TransactionResult::ALL {
         counter!(TRANSACTIONS, "result" => result.label()).absolute(0);
     }
     for result in RestoreResult::ALL {
-        counter!(RESTORES, "result" => result.label()).absolute(0);
+        counter!(RESTORE_ATTEMPTS, "result" => result.label()).absolute(0);
     }
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-/// The records of committed output batches, by outcome.
-pub fn records_settled(counts: &OutcomeCounts) {
-    if counts.total() > 0 {
-        records_settled_any(counts);
+/// An output batch was committed: its outcomes, its position, and the record timestamp of its newest
+/// record.
+pub fn committed(
+    partition: PartitionId,
+    outcomes: &OutcomeCounts,
+    to: NextOffset,
+    newest: Option<Timestamp>,
+) {
+    count_outcomes(outcomes);
+    counter!(FORECASTS).increment(outcomes.get(Outcome::Forecast));
+    gauge!(COMMITTED, "partition" => partition.to_string()).set(number(to.get()));
+    if let Some(newest) = newest {
+        gauge!(COMMITTED_TIME, "partition" => partition.to_string())
+            .set(number(newest.0) / MILLIS_PER_SECOND);
     }
 }
 
-fn records_settled_any(counts: &OutcomeCounts) {
+const MILLIS_PER_SECOND: f64 = 1000.0;
+
+fn count_outcomes(counts: &OutcomeCounts) {
     for (outcome, count) in counts.iter() {
+        // Committed batches are small: most outcomes are absent from most of them.
+        if count == 0 && counts.total() > 0 {
+            continue;
+        }
         let reason = match outcome {
             Outcome::Rejected(rejection) => rejection.label(),
             Outcome::ForecastFailed => Outcome::MODEL_OUTPUT_INVALID,
@@ -127,54 +158,21 @@ fn records_settled_any(counts: &OutcomeCounts) {
     }
 }
 
-/// Forecasts of one model were committed.
-pub fn forecasts_published(model: &ModelName<'_>, count: u64) {
-    counter!(FORECASTS, "model" => model.name.to_owned(), "version" => model.version.to_owned())
-        .increment(count);
-}
-
-/// Records were found in a partition that their key does not belong to.
-pub fn records_misplaced(count: u64) {
-    counter!(MISPLACED).increment(count);
-}
-
-/// Held records were discarded for others.
-pub fn held_discarded(count: u64) {
-    counter!(HELD_DISCARDED).increment(count);
-}
-
-/// Series were forgotten.
-pub fn series_evicted(count: u64) {
-    counter!(SERIES_EVICTED).increment(count);
-}
-
-/// Series gave several different observations for one time, in a row.
-pub fn collapse_alarms(count: u64) {
-    counter!(COLLAPSE_ALARMS).increment(count);
-}
-
-/// How many series a partition keeps.
-pub fn series_kept(partition: PartitionId, count: usize) {
-    gauge!(SERIES, "partition" => partition.to_string()).set(number(count));
-}
-
-/// How far processing is behind the last stable offset, and that behind the end of the log.
-pub fn lag_measured(partition: PartitionId, records: u64, uncommitted: u64) {
+/// Records that can be read and are not committed, of one partition.
+pub fn lag(partition: PartitionId, records: i64) {
     gauge!(LAG, "partition" => partition.to_string()).set(number(records));
-    gauge!(UNCOMMITTED, "partition" => partition.to_string()).set(number(uncommitted));
 }
 
 /// What waits in a partition's queue.
-pub fn queue_measured(partition: PartitionId, records: usize, bytes: usize) {
+pub fn queue_depth(partition: PartitionId, records: usize, bytes: usize) {
     gauge!(QUEUE_RECORDS, "partition" => partition.to_string()).set(number(records));
     gauge!(QUEUE_BYTES, "partition" => partition.to_string()).set(number(bytes));
 }
 
 /// A partition went to another worker: what it left behind is that worker's to tell.
-pub fn partition_released(partition: PartitionId) {
-    queue_measured(partition, 0, 0);
-    lag_measured(partition, 0, 0);
-    series_kept(partition, 0);
+pub fn partition_gone(partition: PartitionId) {
+    queue_depth(partition, 0, 0);
+    lag(partition, 0);
 }
 
 /// The consumer was polled again after this long.
@@ -183,7 +181,7 @@ pub fn polled(gap: Duration) {
 }
 
 /// How many partitions this worker owns, by what they are doing.
-pub fn partitions_owned(restoring: usize, serving: usize) {
+pub fn roster(restoring: usize, serving: usize) {
     gauge!(PARTITIONS, "state" => "restoring").set(number(restoring));
     gauge!(PARTITIONS, "state" => "serving").set(number(serving));
 }
@@ -199,9 +197,26 @@ pub fn lane_busy(lane: usize, share: f64) {
 }
 
 /// A lane decoded and folded one round of records.
-pub fn round_folded(decode: Duration, fold: Duration) {
-    histogram!(DECODE).record(decode.as_secs_f64());
-    histogram!(FOLD).record(fold.as_secs_f64());
+pub fn round_folded(counts: &RoundCounts, took: Duration) {
+    let RoundCounts {
+        records,
+        held_discarded,
+        collapsed,
+        evicted,
+        misplaced,
+    } = *counts;
+    histogram!(FOLD).record(took.as_secs_f64());
+    counter!(FOLDED).increment(records);
+    for (name, count) in [
+        (HELD_DISCARDED, held_discarded),
+        (COLLAPSE_ALARMS, collapsed),
+        (SERIES_EVICTED, evicted),
+        (MISPLACED, misplaced),
+    ] {
+        if count > 0 {
+            counter!(name).increment(count);
+        }
+    }
 }
 
 /// A model ran on a batch.
@@ -210,53 +225,56 @@ pub fn batch_inferred(rows: usize, took: Duration) {
     histogram!(INFER).record(took.as_secs_f64());
 }
 
-/// A transaction ended, or a call of one was repeated.
-pub fn transaction_ended(result: TransactionResult, took: Duration) {
+/// An attempt to commit ended.
+pub fn transaction(result: TransactionResult) {
     counter!(TRANSACTIONS, "result" => result.label()).increment(1);
-    match result {
-        TransactionResult::Committed => histogram!(COMMIT).record(took.as_secs_f64()),
-        TransactionResult::Aborted
-        | TransactionResult::Retried
-        | TransactionResult::Indefinite
-        | TransactionResult::Fatal => {}
-    }
 }
 
-/// Outputs and offsets were written without a transaction.
-pub fn committed_at_least_once(took: Duration) {
+/// Output batches were made visible, after as many attempts as it took.
+pub fn commit_seconds(took: Duration) {
     histogram!(COMMIT).record(took.as_secs_f64());
 }
 
-/// A model serves, or no longer does.
-pub fn model_serves(model: &ModelName<'_>, serves: bool) {
+/// Output batches were dropped because their partitions were taken away.
+pub fn batches_stale(count: usize) {
+    counter!(STALE).increment(u64::try_from(count).unwrap_or(u64::MAX));
+}
+
+/// A model serves.
+pub fn model_in_use(name: &str, version: &str, digest: &str) {
     gauge!(
         MODEL,
-        "model" => model.name.to_owned(),
-        "version" => model.version.to_owned(),
-        "digest" => model.digest.to_owned()
+        "model" => name.to_owned(),
+        "version" => version.to_owned(),
+        "digest" => digest.to_owned()
     )
-    .set(if serves { 1.0 } else { 0.0 });
+    .set(1.0);
 }
 
-/// A replay began; the first of a partition or one from further back.
-pub fn restore_attempted() {
-    counter!(RESTORE_ATTEMPTS).increment(1);
+/// A replay ended and was compared with the committed checksum.
+pub fn restore_attempt(result: RestoreResult) {
+    counter!(RESTORE_ATTEMPTS, "result" => result.label()).increment(1);
 }
 
-/// A partition is rebuilt, after reading `records` in all attempts.
-pub fn restored(result: RestoreResult, took: Duration, records: u64) {
-    counter!(RESTORES, "result" => result.label()).increment(1);
-    counter!(RESTORE_RECORDS).increment(records);
+/// One replay read this many records.
+pub fn replayed(records: u64, took: Duration) {
+    counter!(REPLAY_RECORDS).increment(records);
+    histogram!(REPLAY_SECONDS).record(took.as_secs_f64());
+}
+
+/// A partition is rebuilt, after all attempts.
+pub fn restored(took: Duration) {
     histogram!(RESTORE_SECONDS).record(took.as_secs_f64());
 }
 
-/// Counts as a metric's number. Up to 2^53 it is exact; nothing here comes near.
+/// A count, offset or time as a metric's number; negative ones, which mean "not known", as 0. Up to
+/// 2^53 it is exact; nothing here comes near.
 fn number(count: impl TryInto<u64>) -> f64 {
-    let count = count.try_into().unwrap_or(u64::MAX);
+    let count = count.try_into().unwrap_or_default();
     #[expect(
         clippy::as_conversions,
         clippy::cast_precision_loss,
-        reason = "there is no lossless conversion, and a gauge needs none"
+        reason = "there is no lossless conversion, and a metric needs none"
     )]
     {
         count as f64
@@ -269,38 +287,41 @@ mod tests {
     use crate::domain::Rejection;
     use crate::telemetry::Exposition;
 
-    const MODEL_NAME: ModelName<'_> = ModelName {
-        name: "gru",
-        version: "3",
-        digest: "ab",
-    };
+    const PARTITION: PartitionId = PartitionId(5);
 
     /// Every event once.
     fn everything() {
         let mut counts = OutcomeCounts::default();
         Outcome::all().for_each(|outcome| counts.add(outcome));
         let took = Duration::from_millis(3);
-        records_settled(&counts);
-        forecasts_published(&MODEL_NAME, 2);
-        records_misplaced(1);
-        held_discarded(1);
-        series_evicted(1);
-        collapse_alarms(1);
-        series_kept(PartitionId(5), 7);
-        lag_measured(PartitionId(5), 11, 13);
-        queue_measured(PartitionId(5), 17, 19);
+        let round = RoundCounts {
+            records: 29,
+            held_discarded: 1,
+            collapsed: 1,
+            evicted: 1,
+            misplaced: 1,
+        };
+        committed(
+            PARTITION,
+            &counts,
+            NextOffset::new(31).unwrap(),
+            Some(Timestamp(1_500)),
+        );
+        lag(PARTITION, 11);
+        queue_depth(PARTITION, 17, 19);
         polled(took);
-        partitions_owned(1, 2);
+        roster(1, 2);
         partitions_paused(1);
         lane_busy(0, 0.5);
-        round_folded(took, took);
+        round_folded(&round, took);
         batch_inferred(256, took);
-        transaction_ended(TransactionResult::Committed, took);
-        transaction_ended(TransactionResult::Aborted, took);
-        committed_at_least_once(took);
-        model_serves(&MODEL_NAME, true);
-        restore_attempted();
-        restored(RestoreResult::FurtherBack, took, 23);
+        transaction(TransactionResult::Committed);
+        commit_seconds(took);
+        batches_stale(1);
+        model_in_use("gru", "3", "ab");
+        restore_attempt(RestoreResult::FurtherBack);
+        replayed(23, took);
+        restored(took);
     }
 
     #[test]
@@ -331,17 +352,20 @@ mod tests {
         for line in [
             "foretell_records_total{outcome=\"rejected\",reason=\"off_grid\"} 1",
             "foretell_records_total{outcome=\"forecast\",reason=\"\"} 1",
-            "foretell_forecasts_total{model=\"gru\",version=\"3\"} 2",
+            "foretell_forecasts_total 1",
+            "foretell_folded_records_total 29",
+            "foretell_committed_offset{partition=\"5\"} 31",
+            "foretell_committed_record_timestamp_seconds{partition=\"5\"} 1.5",
             "foretell_lag_records{partition=\"5\"} 11",
             "foretell_queue_bytes{partition=\"5\"} 19",
             "foretell_transactions_total{result=\"committed\"} 1",
-            "foretell_transactions_total{result=\"fatal\"} 0",
-            "foretell_commit_seconds_count 2",
+            "foretell_transactions_total{result=\"indefinite\"} 0",
             "foretell_infer_seconds_bucket{le=\"0.0025\"} 0",
             "foretell_infer_seconds_bucket{le=\"0.005\"} 1",
             "foretell_batch_rows_bucket{le=\"256\"} 1",
             "foretell_model_info{model=\"gru\",version=\"3\",digest=\"ab\"} 1",
-            "foretell_restore_records_total 23",
+            "foretell_restore_attempts_total{result=\"further_back\"} 1",
+            "foretell_replayed_records_total 23",
         ] {
             assert!(
                 text.lines().any(|found| found == line),
@@ -362,14 +386,15 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_left_tells_nothing() {
+    fn a_partition_that_left_has_no_lag_and_no_queue() {
         let text = Exposition::of(|| {
             everything();
-            partition_released(PartitionId(5));
+            partition_gone(PARTITION);
         })
         .render();
-        for line in text.lines().filter(|line| line.contains("partition=\"5\"")) {
-            assert!(line.ends_with(" 0"), "{line}");
+        for name in [LAG, QUEUE_RECORDS, QUEUE_BYTES] {
+            let line = format!("{name}{{partition=\"5\"}} 0");
+            assert!(text.lines().any(|found| found == line), "{line}");
         }
     }
 

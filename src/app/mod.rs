@@ -1,0 +1,347 @@
+//! The composition root: makes every part from the configuration, starts its thread, and ends them in
+//! order.
+//!
+//! Threads: `poll` owns the consumer, `assigner` says which partition is where, `restore-N` rebuild,
+//! `lane-N` own the windows, `committer` owns the producer. Every one is essential: the first to end
+//! before it was told to, for any reason, ends the worker.
+
+mod model;
+mod settings;
+mod threads;
+
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::{Config, Environment};
+use crate::consume::{
+    Assigned, ClientSettings, ConnectError, Group, Hooks, PollCommand, PollError, Poller,
+    ReplayError, Replayer, probe,
+};
+use crate::decode::{DecoderError, SchemaError};
+use crate::infer::{BindError, CheckError, LoadError, PackageError, RuntimeError};
+use crate::ownership::Ownership;
+use crate::partition::{
+    Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, RestoreSettings,
+    Restorer, Roster,
+};
+use crate::produce::{
+    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership,
+};
+use crate::window::WindowConfigError;
+
+use model::Loaded;
+use threads::{Ended, Threads};
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("the model does not fit the windows of this worker: {0}")]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error(transparent)]
+    Decoder(#[from] DecoderError),
+    #[error(transparent)]
+    Window(#[from] WindowConfigError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Consumer(#[from] PollError),
+    #[error(transparent)]
+    Producer(#[from] CommitError),
+    #[error(transparent)]
+    Replayer(#[from] ReplayError),
+    #[error("a thread could not be started: {0}; the limit of threads of this user may be too low")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Why a running worker ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{thread} failed: {reason}")]
+    Failed { thread: String, reason: String },
+    #[error("{thread} ended before it was told to; this is a bug")]
+    Early { thread: String },
+    #[error(
+        "the worker did not stop within worker.grace_period ({grace:?}); what was not committed is processed again at the next start"
+    )]
+    Grace { grace: Duration },
+}
+
+/// Commands that wait for the poll thread: as many as partitions can be assigned at once.
+const POLL_COMMANDS_MAX: usize = 65_536;
+/// Inputs that wait for the assigner.
+const ASSIGNER_INPUTS_MAX: usize = 4096;
+/// Partitions that wait for a restore thread.
+const RESTORES_MAX: usize = 65_536;
+/// Commands that wait for a lane.
+const LANE_COMMANDS_MAX: usize = 1024;
+/// Output batches that wait for the committer, for each lane: a lane runs ahead by this many.
+const COMMITTER_INPUTS_PER_LANE: usize = 256;
+/// How long a topic is looked for at start.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A worker whose threads run.
+#[derive(Debug)]
+pub struct App {
+    ended: mpsc::Receiver<Ended>,
+    threads: usize,
+    poller: SyncSender<PollCommand>,
+    assigner: SyncSender<AssignerInput>,
+    roster: watch::Receiver<Roster>,
+    grace: Duration,
+}
+
+impl App {
+    /// Checks everything that can be checked before the group is joined, then starts the threads.
+    /// Blocks; call it from a thread that may.
+    ///
+    /// # Errors
+    /// A sentence for everything that does not fit.
+    pub fn start(config: &Config, environment: &Environment) -> Result<Self, StartError> {
+        let model = model::load(config, environment)?;
+        let windows = settings::windows(config)?;
+        let decoder = settings::decoder(config)?;
+        let client = settings::client(config);
+        let topics = [
+            &*config.topics.observations,
+            &config.topics.forecasts,
+            &config.topics.dead_letters,
+        ];
+        let found = probe(&client, &topics, PROBE_TIMEOUT)?;
+        let partitions = found
+            .first()
+            .map_or(NonZeroU32::MIN, |topic| topic.partitions);
+
+        let mut wiring = Wiring::new(config, client);
+        let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
+        let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
+        let poller = wiring.poller(&to_assigner, poll_commands)?;
+        let to_committer = wiring.start_committer(poller.group())?;
+        let lanes = wiring.start_lanes(&model, partitions, &to_committer)?;
+        let restores =
+            wiring.start_restorers(&settings::restore(config, windows, decoder), &to_assigner)?;
+        let (roster, watched_roster) = watch::channel(Roster::default());
+        let assigner = Assigner::new(AssignerSettings {
+            inputs: assigner_inputs,
+            restores,
+            lanes,
+            poller: to_poller.clone(),
+            committer: to_committer,
+            roster,
+            queue: settings::queue(config),
+        });
+        wiring.threads.run("assigner", move || assigner.run())?;
+        wiring.threads.run("poll", move || poller.run())?;
+        info!(
+            topic = config.topics.observations, partitions, lanes = config.worker.lanes,
+            guarantee = ?config.commit.guarantee, "worker started"
+        );
+        let (ended, threads) = wiring.threads.into_parts();
+        Ok(Self {
+            ended,
+            threads,
+            poller: to_poller,
+            assigner: to_assigner,
+            roster: watched_roster,
+            grace: config.worker.grace_period,
+        })
+    }
+
+    /// How many partitions are restored and served, as it changes.
+    pub fn roster(&self) -> watch::Receiver<Roster> {
+        self.roster.clone()
+    }
+
+    /// Runs until `shutdown` is cancelled, then finishes what is under way, commits it and leaves the
+    /// group within the grace period.
+    ///
+    /// # Errors
+    /// When a thread failed, or stopping took too long. The process must end then: a restart resumes
+    /// from what was committed.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
+        tokio::select! {
+            biased; // a thread that failed is worth more than a request to stop
+            ended = self.ended.recv() => return Err(early(ended)),
+            () = shutdown.cancelled() => {}
+        }
+        info!(grace = ?self.grace, "stopping: finishing what is under way");
+        let grace = self.grace;
+        tokio::time::timeout(grace, self.stop())
+            .await
+            .unwrap_or(Err(RunError::Grace { grace }))
+    }
+
+    async fn stop(mut self) -> Result<(), RunError> {
+        // A thread that has ended takes no command; its own end says why.
+        let _unless_ended = self.poller.try_send(PollCommand::Close);
+        for _ in 0..self.threads {
+            let Some(Ended { thread, result }) = self.ended.recv().await else {
+                break;
+            };
+            if let Err(reason) = result {
+                return Err(RunError::Failed { thread, reason });
+            }
+            if thread == "poll" {
+                let _unless_gone = self.assigner.try_send(AssignerInput::Stop);
+            }
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// What the parts share while they are made.
+struct Wiring<'a> {
+    config: &'a Config,
+    client: ClientSettings,
+    ownership: Ownership,
+    threads: Threads,
+}
+
+impl<'a> Wiring<'a> {
+    fn new(config: &'a Config, client: ClientSettings) -> Self {
+        Self {
+            config,
+            client,
+            ownership: Ownership::default(),
+            threads: Threads::new(),
+        }
+    }
+
+    fn poller(
+        &self,
+        to_assigner: &SyncSender<AssignerInput>,
+        commands: Receiver<PollCommand>,
+    ) -> Result<Poller, StartError> {
+        let sink = to_assigner.clone();
+        let hooks = Hooks::new(
+            self.ownership.clone(),
+            Box::new(move |event| sink.send(AssignerInput::Rebalance(event)).is_ok()),
+            self.config.kafka.drain_timeout,
+        );
+        Ok(Poller::new(
+            settings::consumer(self.config, self.client.clone()),
+            hooks,
+            commands,
+        )?)
+    }
+
+    fn start_committer(
+        &mut self,
+        group: Group,
+    ) -> Result<mpsc::Sender<CommitterInput>, StartError> {
+        let lanes = self.config.worker.lanes.get();
+        let (sender, inputs) = mpsc::channel(COMMITTER_INPUTS_PER_LANE.saturating_mul(lanes));
+        let committer = Committer::connect(
+            CommitterSettings {
+                producer: settings::producer(self.config, &self.client),
+                commit_interval_min: self.config.commit.interval_min,
+            },
+            self.ownership.clone(),
+            Box::new(Member(group)),
+            inputs,
+        )?;
+        self.threads.run_async("committer", committer.run())?;
+        Ok(sender)
+    }
+
+    fn start_lanes(
+        &mut self,
+        model: &Loaded,
+        partitions: NonZeroU32,
+        to_committer: &mpsc::Sender<CommitterInput>,
+    ) -> Result<Vec<LaneHandle>, StartError> {
+        let servings = model.per_lane(self.config.worker.lanes.get())?;
+        let start = |(index, serving)| {
+            let (commands, lane_commands) = mpsc::channel(LANE_COMMANDS_MAX);
+            let wake = Arc::new(Notify::new());
+            let settings = LaneSettings {
+                index,
+                batch_max: self.config.worker.batch_max.get(),
+                outlets: settings::outlets(self.config, partitions),
+                encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
+            };
+            let committer = to_committer.clone();
+            let lane = Lane::new(
+                settings,
+                lane_commands,
+                Arc::clone(&wake),
+                committer,
+                serving,
+            );
+            self.threads
+                .run_async(&format!("lane-{index}"), lane.run())?;
+            Ok(LaneHandle { commands, wake })
+        };
+        servings.into_iter().enumerate().map(start).collect()
+    }
+
+    /// As many restore threads as lanes: they are busy when the lanes are not.
+    fn start_restorers(
+        &mut self,
+        settings: &RestoreSettings,
+        to_assigner: &SyncSender<AssignerInput>,
+    ) -> Result<SyncSender<Assigned>, StartError> {
+        let (sender, jobs) = sync_channel(RESTORES_MAX);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for index in 0..self.config.worker.lanes.get() {
+            let Config { kafka, topics, .. } = self.config;
+            let replayer = Replayer::new(&self.client, &kafka.group_id, &topics.observations)?;
+            let restore = Restorer::new(settings.clone(), replayer, self.ownership.clone());
+            let (jobs, results) = (Arc::clone(&jobs), to_assigner.clone());
+            self.threads.run(&format!("restore-{index}"), move || {
+                threads::restore_all(&restore, &jobs, &results);
+                Ok::<(), Infallible>(())
+            })?;
+        }
+        Ok(sender)
+    }
+}
+
+fn early(ended: Option<Ended>) -> RunError {
+    match ended {
+        Some(Ended {
+            thread,
+            result: Err(reason),
+        }) => RunError::Failed { thread, reason },
+        Some(Ended {
+            thread,
+            result: Ok(()),
+        }) => RunError::Early { thread },
+        None => RunError::Early {
+            thread: "every thread".to_owned(),
+        },
+    }
+}
+
+/// The consumer group as the committer wants it; here, because stages do not import each other.
+struct Member(Group);
+
+impl Membership for Member {
+    fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.0.metadata().ok()
+    }
+
+    fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
+        self.0.commit(offsets)
+    }
+}
