@@ -24,6 +24,7 @@ pub struct Runtime {
     environment: Environment,
     library: Arc<PathBuf>,
     version: Arc<str>,
+    instruction_set: &'static str,
 }
 
 /// Why there is no ONNX Runtime.
@@ -87,6 +88,7 @@ impl Runtime {
         Ok(Self {
             environment,
             version: version(&library).into(),
+            instruction_set: instruction_set(),
             library: Arc::new(library),
         })
     }
@@ -104,7 +106,7 @@ impl Runtime {
     /// The widest vector instructions of this machine, which choose the runtime's kernels and so
     /// the last bits of a forecast.
     pub fn instruction_set(&self) -> &'static str {
-        instruction_set()
+        self.instruction_set
     }
 }
 
