@@ -147,15 +147,15 @@ fn instruction_set() -> &'static str {
     std::env::consts::ARCH
 }
 
-/// Passes the runtime's own messages on. Its errors also come back as results, so none is more than
-/// a warning here.
+/// Passes the runtime's own messages on. Its errors come back as results too, one for every row that
+/// fails, so they are for debugging here.
 fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str) {
     match level {
-        LogLevel::Verbose | LogLevel::Info => {
+        LogLevel::Verbose | LogLevel::Info | LogLevel::Warning | LogLevel::Error => {
             tracing::debug!(category, location, message, "onnx runtime");
         }
-        LogLevel::Warning | LogLevel::Error | LogLevel::Fatal => {
-            tracing::warn!(category, location, message, "onnx runtime");
+        LogLevel::Fatal => {
+            tracing::error!(category, location, message, "onnx runtime cannot go on");
         }
     }
 }
