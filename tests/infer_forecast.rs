@@ -178,6 +178,28 @@ fn a_row_that_fails_a_run_leaves_its_neighbours_their_forecasts() {
 }
 
 #[test]
+fn a_batch_larger_than_a_run_keeps_its_rows_in_order() {
+    let mut forecaster = forecaster("fails_on_some");
+    let package = Arc::clone(forecaster.package());
+    // Values 0 to 299 look up the first three entries of the table; row 100 fails its run.
+    let values: Vec<[f64; 1]> = (0..300)
+        .map(|row| [if row == 100 { 900.0 } else { f64::from(row) }])
+        .collect();
+    for rows in [63, 64, 65, 128, 300] {
+        let windows: Vec<(&[f64], i64)> = values[..rows].iter().map(|row| (&row[..], 0)).collect();
+        let batch = batch(&package, &windows);
+        let outputs = forecaster.run(&batch).unwrap();
+        assert_eq!(outputs.len(), rows);
+        for (row, [value]) in values[..rows].iter().enumerate() {
+            let found = outputs.row(row).map(|forecast| forecast.mean(0)[0]);
+            let entry = value.div_euclid(100.0);
+            let wanted = (row != 100).then_some((entry + 0.5) * 100.0);
+            assert_eq!(found, wanted, "row {row} of {rows}");
+        }
+    }
+}
+
+#[test]
 fn an_input_that_does_not_fit_a_float32_has_no_forecast() {
     let mut forecaster = forecaster("last_value");
     let package = Arc::clone(forecaster.package());
