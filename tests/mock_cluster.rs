@@ -3,6 +3,11 @@
 //! The mock cluster has no transactions and no admin API; what it does have must not be assumed
 //! either, because a later librdkafka may change it. Each test names one thing the demo rests on.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are no tests to clippy"
+)]
+
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -160,8 +165,9 @@ fn a_partition_keeps_its_newest_five_mebibytes_only() {
         .set("bootstrap.servers", &brokers)
         .create()
         .unwrap();
+    let value = vec![0_u8; 512 * 1024];
     for _ in 0..16 {
-        let record = BaseRecord::<(), [u8]>::to("in").payload(&[0_u8; 512 * 1024][..]);
+        let record = BaseRecord::<(), Vec<u8>>::to("in").payload(&value);
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.flush(PATIENCE).unwrap();
     }
