@@ -3,7 +3,20 @@
 //! The modules stand in the order in which a record passes through them; ARCHITECTURE.md draws the
 //! same path. A stage never imports another stage: what passes between them is a [`domain`] value.
 
-pub mod cli;
-pub mod config;
-pub mod decode;
 pub mod domain;
+
+pub mod config;
+pub mod ownership;
+pub mod telemetry;
+
+pub mod consume;
+pub mod decode;
+pub mod window;
+pub mod infer;
+pub mod produce;
+
+pub mod partition;
+
+pub mod app;
+
+pub mod cli;

@@ -3,16 +3,20 @@
 //! Everything here is plain data from the standard library: no I/O, no clock, no lock. Every other
 //! room may import this one; this one imports none.
 
+mod commit_metadata;
 mod forecast;
 mod observation;
 mod outcome;
+mod placement;
 mod position;
 mod record;
 mod time;
 
+pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
 pub use outcome::{Outcome, OutcomeCounts, Rejection};
+pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
 pub use time::{Grid, GridError, Slot, Timestamp};
