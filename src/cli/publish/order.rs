@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 
 use super::row::{Row, RowError};
 use super::rows::Rows;
-use super::schema::{ObservationSchema, Unfit};
+use super::schema::ObservationSchema;
 use crate::domain::Timestamp;
 
 /// Bytes of rows that are sorted in memory at once.
@@ -201,12 +201,10 @@ impl<'a> Feed<'a> {
 
 fn encode(schema: &ObservationSchema, row: &Row, out: &mut Vec<u8>) -> Result<(), RowError> {
     out.clear();
-    schema
-        .encode(row, out)
-        .map_err(|problem: Unfit| RowError::Unfit {
-            place: row.place,
-            problem,
-        })
+    schema.encode(row, out).map_err(|problem| RowError::Unfit {
+        place: row.place,
+        problem,
+    })
 }
 
 /// Sorted runs of rows: the last one in memory, full ones in temporary files.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::schema::Unfit;
 use super::time::TimeProblem;
 use crate::domain::Timestamp;
+use crate::produce::EncodeError;
 
 /// A row, in memory that is used again for the next one.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +81,7 @@ pub enum RowError {
         what: &'static str,
     },
     #[error("{place}: {problem}")]
-    Unfit { place: Place, problem: Unfit },
+    Unfit { place: Place, problem: EncodeError },
 }
 
 /// Text of a file as it can be shown: quoted, control characters escaped, and cut.
