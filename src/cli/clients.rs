@@ -13,12 +13,12 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio::time::Instant;
 
-use crate::config::{Config, ConfigErrors, Environment, Kafka};
+use crate::config::{Config, ConfigErrors, Environment, Kafka, Topics};
 
 /// How long a command waits for a broker before it gives up.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -129,21 +129,12 @@ pub struct ConnectionArgs {
     config: Option<PathBuf>,
 }
 
-/// Why there is no connection to use.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-}
-
 impl ConnectionArgs {
     /// The connection of the configuration; brokers that are given as well go first.
-    pub fn connection(&self) -> Result<Connection, ConnectionError> {
+    pub fn connection(&self, environment: &Environment) -> Result<Connection, ConfigErrors> {
         let mut connection = match &self.config {
             None => Connection::plain(String::new()),
-            Some(path) => {
-                Connection::configured(&Config::load(path, &Environment::process())?.kafka)
-            }
+            Some(path) => Connection::configured(&Config::load(path, environment)?.kafka),
         };
         if let Some(brokers) = &self.brokers {
             connection.brokers.clone_from(brokers);
@@ -152,9 +143,24 @@ impl ConnectionArgs {
     }
 }
 
+impl ConnectionArgs {
+    /// The topics of the configuration, if one is given.
+    pub fn topics(&self, environment: &Environment) -> Result<Option<Topics>, ConfigErrors> {
+        let load = |path: &PathBuf| Ok(Config::load(path, environment)?.topics);
+        self.config.as_ref().map(load).transpose()
+    }
+}
+
+/// A reader that chooses its own positions, and the troubles that it will report.
+pub fn reader(connection: &Connection) -> Result<(BaseConsumer<Troubles>, Troubles), KafkaError> {
+    let troubles = Troubles::default();
+    let consumer = connection.reader().create_with_context(troubles.clone())?;
+    Ok((consumer, troubles))
+}
+
 /// The last trouble that a client reported aside.
-#[derive(Debug, Default)]
-pub struct Troubles(Mutex<Option<Trouble>>);
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Arc<Mutex<Option<Trouble>>>);
 
 #[derive(Clone, Debug)]
 struct Trouble {

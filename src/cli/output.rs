@@ -1,7 +1,7 @@
 //! Standard output and standard error of the commands.
 //!
 //! The print macros panic when a pipe closes (`foretell tail | head`), so commands write through
-//! [`stdout`] and hand the error up; [`is_closed_pipe`] tells the quiet end from a real failure.
+//! [`stdout`] and hand the error up; `Failure` tells the quiet end from a real failure.
 //! Results go to standard output, progress and remarks to standard error, as kcat and kubectl do.
 
 use std::io::{self, Write};
@@ -14,9 +14,4 @@ pub fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
 /// Writes one line to standard error. A remark that cannot be shown is no reason to stop.
 pub fn remark(line: impl std::fmt::Display) {
     drop(writeln!(io::stderr().lock(), "{line}"));
-}
-
-/// True when the reader of our output has gone, which ends a command quietly and with success.
-pub fn is_closed_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
 }

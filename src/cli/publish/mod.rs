@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -30,9 +31,11 @@ pub use schema::{BUILT_IN, ObservationSchema, SchemaError};
 pub use send::{RecordTime, SendError, Sender};
 pub use time::{TimeReader, TimeUnit};
 
-use super::clients::{ConnectionArgs, ConnectionError};
+use super::Failure;
+use super::clients::{Connection, ConnectionArgs};
 use super::output;
 use super::progress::{self, Progress};
+use crate::config::Environment;
 use crate::domain::Timestamp;
 
 #[cfg(test)]
@@ -45,7 +48,7 @@ mod tests;
 /// cell is a missing value.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct PublishArgs {
+pub(super) struct Arguments {
     /// File to publish: .csv (with a header line) or .parquet
     file: PathBuf,
 
@@ -119,15 +122,16 @@ pub struct PublishArgs {
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  Publish the sample to a local Kafka:
-    foretell publish demo/sample.parquet --topic observations --brokers localhost:9092
-  One series per file, local times that are UTC, an hour in six seconds:
-    foretell publish ElBorn.csv -t observations -b localhost:9092 \\
-        --series ElBorn --assume-utc --speed 600
-  Records of your own:
-    foretell publish meters.csv -t meters -c foretell.toml --schema meter.avsc \\
-        --series-field meter_id --time-field read_at";
+Example:
+  foretell publish demo/sample.parquet --topic observations --brokers localhost:9092
+
+  One series per file, local times that are UTC, ten minutes in a second:
+  foretell publish ElBorn.csv -t observations -b localhost:9092 \\
+      --series ElBorn --assume-utc --speed 600
+
+  Records of your own, security settings from a worker's configuration:
+  foretell publish meters.csv -t meters -c foretell.toml --schema meter.avsc \\
+      --series-field meter_id --time-field read_at";
 
 /// How fast rows are published.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -180,8 +184,6 @@ fn delimiter(text: &str) -> Result<u8, &'static str> {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -197,12 +199,33 @@ pub enum PublishError {
     NoRows { path: PathBuf },
     #[error(transparent)]
     Send(#[from] SendError),
-    #[error("cannot write to standard output")]
-    Output(#[from] std::io::Error),
 }
 
 /// Publishes the file.
-pub fn run(args: &PublishArgs) -> Result<(), PublishError> {
+pub(super) fn run(args: &Arguments, environment: &Environment) -> Result<ExitCode, Failure> {
+    let connection = args.connection.connection(environment)?;
+    let published = publish_file(args, &connection)?;
+    let mut out = output::stdout();
+    writeln!(
+        out,
+        "published {} observations to {} in {:.1} s ({}/s)",
+        progress::grouped(published.rows),
+        args.topic,
+        published.took.as_secs_f64(),
+        progress::rate(published.rows, published.took)
+    )?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was published.
+#[derive(Debug)]
+struct Published {
+    rows: u64,
+    took: Duration,
+}
+
+fn publish_file(args: &Arguments, connection: &Connection) -> Result<Published, PublishError> {
     let schema = args.schema()?;
     let table = args.table(&schema)?;
     let ignored = &table.layout().ignored;
@@ -213,8 +236,7 @@ pub fn run(args: &PublishArgs) -> Result<(), PublishError> {
         ));
     }
     let limit = args.limit.unwrap_or(u64::MAX);
-    let connection = args.connection.connection()?;
-    let sender = Sender::connect(&connection, &args.topic, args.record_time)?;
+    let sender = Sender::connect(connection, &args.topic, args.record_time)?;
     let checked = |source| PublishError::Checked {
         path: args.file.clone(),
         source,
@@ -239,15 +261,15 @@ pub fn run(args: &PublishArgs) -> Result<(), PublishError> {
             lasts
         ));
     }
-    publish(args, &schema, &connection, (feed, total, sender))
+    send(args, &schema, connection, (feed, total, sender))
 }
 
-fn publish(
-    args: &PublishArgs,
+fn send(
+    args: &Arguments,
     schema: &ObservationSchema,
-    connection: &super::clients::Connection,
+    connection: &Connection,
     (mut feed, total, sender): (Feed<'_>, u64, Sender),
-) -> Result<(), PublishError> {
+) -> Result<Published, PublishError> {
     let start = Instant::now();
     let mut progress = Progress::new("published", total);
     let (mut encoded, mut sent) = (Encoded::default(), 0);
@@ -282,19 +304,13 @@ fn publish(
         });
     }
     let took = start.elapsed();
-    let mut out = output::stdout();
-    writeln!(
-        out,
-        "published {} observations to {} in {:.1} s ({}/s)",
-        progress::grouped(delivered),
-        args.topic,
-        took.as_secs_f64(),
-        progress::rate(delivered, took)
-    )?;
-    Ok(out.flush()?)
+    Ok(Published {
+        rows: delivered,
+        took,
+    })
 }
 
-impl PublishArgs {
+impl Arguments {
     fn schema(&self) -> Result<ObservationSchema, SchemaError> {
         let (json, path) = match &self.schema {
             None => (BUILT_IN.to_owned(), Path::new("the built-in schema")),

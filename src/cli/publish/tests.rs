@@ -15,14 +15,21 @@ const SAMPLE: &str = "demo/sample.parquet";
 #[derive(Parser)]
 struct Command {
     #[command(flatten)]
-    args: PublishArgs,
+    args: Arguments,
 }
 
-fn args(line: &[&str]) -> PublishArgs {
+fn args(line: &[&str]) -> Arguments {
     let fixed = ["foretell", "--topic", "t", "--brokers", "127.0.0.1:1"];
     Command::try_parse_from(fixed.iter().chain(line))
         .unwrap()
         .args
+}
+
+fn published(args: &Arguments) -> Result<Published, PublishError> {
+    publish_file(
+        args,
+        &args.connection.connection(&Environment::of([])).unwrap(),
+    )
 }
 
 fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
@@ -453,11 +460,11 @@ fn published_rows_arrive_with_key_time_and_value() {
             .unwrap()
             .args
     };
-    run(&command(&["--speed", "1000000000", "--limit", "30"])).unwrap();
-    run(&command(&[])).unwrap();
+    published(&command(&["--speed", "1000000000", "--limit", "30"])).unwrap();
+    published(&command(&[])).unwrap();
     let missing =
         Command::try_parse_from(["foretell", "-t", "nope", "-b", &brokers, SAMPLE]).unwrap();
-    let error = run(&missing.args).unwrap_err().to_string();
+    let error = published(&missing.args).unwrap_err().to_string();
     assert!(
         error.contains("no topic `nope`") && error.contains("topics create"),
         "{error}"
@@ -488,7 +495,7 @@ fn published_rows_arrive_with_key_time_and_value() {
 
 #[test]
 fn an_unreachable_broker_is_named_within_the_waiting_time() {
-    let error = run(&args(&[SAMPLE])).unwrap_err().to_string();
+    let error = published(&args(&[SAMPLE])).unwrap_err().to_string();
     assert!(
         error.contains("127.0.0.1:1") && error.contains("refused"),
         "{error}"
