@@ -377,3 +377,13 @@ fn projections_that_say_nothing_or_something_twice_are_refused() {
     assert_eq!(refused(&["a", "b", "a"]), twice("a"));
     assert_eq!(refused(&["time"]), twice("time"));
 }
+
+#[test]
+fn every_lane_takes_a_clone_along() {
+    let mut original = decoder(MILLIS, r#""double""#);
+    let mut clone = original.clone();
+    let value = Datum::default().text("s").long(0).double(0.5).0;
+    let cells = original.decode(&value).unwrap().cells.to_vec();
+    let elsewhere = std::thread::spawn(move || clone.decode(&value).unwrap().cells.to_vec());
+    assert_eq!(elsewhere.join().unwrap(), cells);
+}
