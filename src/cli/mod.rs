@@ -4,10 +4,16 @@
 //! returns a [`Failure`] whose text says what to do next. Results go to standard output, everything
 //! else to standard error.
 
+pub mod clients;
 mod config_check;
 mod config_show;
 mod failure;
+pub mod forecasts;
+pub mod output;
+pub mod progress;
+pub mod publish;
 mod run;
+pub mod tail;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +46,8 @@ A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and l
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Publish(publish::Arguments),
+    Tail(tail::Arguments),
     /// Check a configuration or show what is in force
     Config {
         #[command(subcommand)]
@@ -66,6 +74,8 @@ impl Cli {
     pub fn run(self, environment: &Environment) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, environment),
+            Command::Publish(arguments) => publish::run(&arguments, environment),
+            Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),
                 ConfigCommand::Show(arguments) => config_show::run(&arguments, environment),
