@@ -4,3 +4,17 @@
 //! same path. A stage never imports another stage: what passes between them is a [`domain`] value.
 
 pub mod domain;
+
+pub mod config;
+pub mod ownership;
+pub mod telemetry;
+
+pub mod consume;
+pub mod decode;
+pub mod window;
+pub mod infer;
+pub mod produce;
+
+pub mod partition;
+
+pub mod app;

@@ -1,15 +1,18 @@
 //! The words of the product as types: positions, times, observations, outcomes, forecasts.
 //!
-//! Everything here is plain data from the standard library: no I/O, no clock, no lock. Every other
-//! room may import this one; this one imports none.
+//! Everything here is plain data from the standard library (the commit metadata also know base64):
+//! no I/O, no clock, no lock. Every other room may import this one; this one imports none.
 
+mod commit_metadata;
 mod forecast;
 mod observation;
 mod outcome;
+pub mod placement;
 mod position;
 mod record;
 mod time;
 
+pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
 pub use outcome::{Outcome, OutcomeCounts, Rejection};

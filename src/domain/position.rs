@@ -17,9 +17,14 @@ impl fmt::Display for PartitionId {
 pub struct Offset(i64);
 
 impl Offset {
-    /// `None` for the negative numbers that librdkafka uses for logical offsets.
+    /// `None` for the negative numbers that librdkafka uses for logical offsets, and for the one
+    /// number that no position can follow.
     pub const fn new(offset: i64) -> Option<Self> {
-        if offset < 0 { None } else { Some(Self(offset)) }
+        if offset < 0 || offset == i64::MAX {
+            None
+        } else {
+            Some(Self(offset))
+        }
     }
 
     pub const fn get(self) -> i64 {

@@ -18,6 +18,7 @@ pub struct Slot(pub i64);
 
 impl Slot {
     /// This slot moved by `steps`, stopping at the ends of the range.
+    #[must_use]
     pub const fn plus(self, steps: i64) -> Self {
         Self(self.0.saturating_add(steps))
     }

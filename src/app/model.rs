@@ -1,0 +1,87 @@
+//! Loads the model that serves: ONNX Runtime, the package, its check, and a session per lane.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::StartError;
+use crate::config::{Config, Environment};
+use crate::infer::{
+    Batching, Binding, Forecaster, Package, Places, Runtime, WindowFeatures, check,
+};
+use crate::partition::ServingModel;
+use crate::telemetry::metrics;
+
+/// A package that was checked, and how it is run.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    runtime: Runtime,
+    package: Arc<Package>,
+    binding: Binding,
+    batching: Batching,
+}
+
+/// Finds ONNX Runtime, reads the package, recomputes its examples and binds it to the windows.
+pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded, StartError> {
+    let runtime = Runtime::load(&places(environment).candidates())?;
+    let package = Package::read(&config.model.initial)?;
+    let binding = package.contract().bind(&WindowFeatures {
+        step_ms: config.window.grid.step_ms(),
+        length: config.window.length.get(),
+        features: &config.window.features,
+    })?;
+    let checked = check(&runtime, &package, || {
+        tokio::time::Instant::now().into_std()
+    })?;
+    let contract = package.contract();
+    info!(
+        name = contract.name(), version = contract.version(), digest = package.digest(),
+        batching = ?checked.batching, runtime = runtime.version(), "model checked"
+    );
+    metrics::model_in_use(contract.name(), contract.version(), package.digest());
+    Ok(Loaded {
+        runtime,
+        batching: checked.batching,
+        package,
+        binding,
+    })
+}
+
+fn places(environment: &Environment) -> Places {
+    let path = |name: &str| environment.get(name).map(PathBuf::from);
+    Places {
+        ort_dylib_path: path("ORT_DYLIB_PATH"),
+        executable: std::env::current_exe().ok(),
+        foretell_cache: path("FORETELL_CACHE"),
+        xdg_cache_home: path("XDG_CACHE_HOME"),
+        home: path("HOME"),
+    }
+}
+
+impl Loaded {
+    /// A session for each lane; the package is shared, as nothing can change it.
+    pub(super) fn per_lane(&self, lanes: usize) -> Result<Vec<ServingModel>, StartError> {
+        let runtime: Arc<str> = format!(
+            "onnxruntime {}; {}",
+            self.runtime.version(),
+            self.runtime.instruction_set()
+        )
+        .into();
+        (0..lanes)
+            .map(|_| {
+                let package = Arc::clone(&self.package);
+                Ok(ServingModel {
+                    forecaster: Forecaster::new(
+                        &self.runtime,
+                        Arc::clone(&package),
+                        self.batching,
+                    )?,
+                    package,
+                    binding: self.binding.clone(),
+                    runtime: Arc::clone(&runtime),
+                })
+            })
+            .collect()
+    }
+}

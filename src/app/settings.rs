@@ -1,0 +1,199 @@
+//! From the configuration to what each room is configured by.
+
+use super::StartError;
+use crate::config::{self, Config, InputFormat};
+use crate::consume::{ClientSettings, ConsumerSettings, StartPosition};
+use crate::decode::{
+    Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
+};
+use crate::partition::{DEADLINE_HEADER, Outlets, RestoreSettings};
+use crate::produce::{ForecastFormat, Guarantee, ProducerSettings};
+use crate::window::{
+    ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings,
+};
+
+fn milliseconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn windows(config: &Config) -> Result<WindowConfig, WindowConfigError> {
+    let config::Window {
+        grid,
+        length,
+        gap_max,
+        features,
+        future_max,
+        grid_tolerance,
+        series_max,
+        series_idle,
+        missing,
+        on_conflict,
+        collapse_after,
+    } = &config.window;
+    WindowConfig::new(WindowSettings {
+        grid: *grid,
+        length: length.get(),
+        gap_max: *gap_max,
+        features: features.len(),
+        future_max_ms: milliseconds(*future_max),
+        grid_tolerance_ms: milliseconds(*grid_tolerance),
+        series_max: series_max.get(),
+        series_idle_ms: milliseconds(*series_idle),
+        missing: match missing {
+            config::Missing::Impute => MissingPolicy::Impute,
+            config::Missing::Reject => MissingPolicy::Reject,
+        },
+        on_conflict: match on_conflict {
+            config::OnConflict::Keep => ConflictPolicy::Keep,
+            config::OnConflict::Replace => ConflictPolicy::Replace,
+        },
+        collapse_after: collapse_after.get(),
+    })
+}
+
+pub(super) fn decoder(config: &Config) -> Result<Decoder, StartError> {
+    let format = match &config.input.format {
+        InputFormat::SingleObject { schema_folder } => WireFormat::SingleObject {
+            schemas: SchemaFolder::load(schema_folder)?,
+        },
+        InputFormat::Datum { schema } => WireFormat::Datum {
+            schema: WriterSchema::load(schema)?,
+        },
+    };
+    let projection = Projection {
+        series: config.input.series_field.clone(),
+        time: config.input.time_field.clone(),
+        time_unit: config.input.time_unit.map(|unit| match unit {
+            config::TimeUnit::Seconds => TimeUnit::Seconds,
+            config::TimeUnit::Milliseconds => TimeUnit::Millis,
+            config::TimeUnit::Microseconds => TimeUnit::Micros,
+            config::TimeUnit::Nanoseconds => TimeUnit::Nanos,
+        }),
+        features: config.window.features.clone(),
+    };
+    let value_bytes_max = config.input.value_bytes_max.get();
+    Ok(Decoder::new(
+        DecoderConfig {
+            projection,
+            value_bytes_max,
+        },
+        format,
+    )?)
+}
+
+pub(super) fn client(config: &Config) -> ClientSettings {
+    ClientSettings {
+        brokers: config.kafka.brokers.join(","),
+        client_id: format!("foretell-{}", config.worker.id),
+        properties: config
+            .kafka
+            .properties
+            .expose()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+    }
+}
+
+pub(super) fn consumer(config: &Config, client: ClientSettings) -> ConsumerSettings {
+    let mut header_names = config.forecast.copy_headers.clone();
+    header_names.push(DEADLINE_HEADER.to_owned());
+    ConsumerSettings {
+        client,
+        topic: config.topics.observations.clone(),
+        group_id: config.kafka.group_id.clone(),
+        group_instance_id: config
+            .kafka
+            .static_membership
+            .then(|| config.worker.id.clone()),
+        session_timeout: config.kafka.session_timeout,
+        max_poll_interval: config.kafka.max_poll_interval,
+        header_names,
+    }
+}
+
+pub(super) fn producer(config: &Config, client: &ClientSettings) -> ProducerSettings {
+    ProducerSettings {
+        config: client.config(),
+        guarantee: match config.commit.guarantee {
+            config::Guarantee::ExactlyOnce => Guarantee::ExactlyOnce,
+            config::Guarantee::AtLeastOnce => Guarantee::AtLeastOnce,
+        },
+        transactional_id: config.transactional_id(),
+        transaction_timeout: config.commit.transaction_timeout,
+        message_timeout: config.commit.message_timeout(),
+        socket_timeout: config.commit.socket_timeout(),
+        input_topic: config.topics.observations.clone(),
+        forecasts_topic: config.topics.forecasts.clone(),
+        dead_letters_topic: config.topics.dead_letters.clone(),
+    }
+}
+
+pub(super) fn outlets(config: &Config, partitions: i32) -> Outlets {
+    Outlets {
+        input_topic: config.topics.observations.clone(),
+        step_ms: config.window.grid.step_ms(),
+        partitions,
+        copy_headers: config.forecast.copy_headers.clone(),
+        max_age: config.forecast.max_age,
+    }
+}
+
+pub(super) fn forecast_format(config: &Config) -> ForecastFormat {
+    match config.forecast.wire_format {
+        config::WireFormat::SingleObject => ForecastFormat::SingleObject,
+        config::WireFormat::Datum => ForecastFormat::Datum,
+    }
+}
+
+pub(super) fn restore(config: &Config, windows: WindowConfig, decoder: Decoder) -> RestoreSettings {
+    RestoreSettings {
+        topic: config.topics.observations.clone(),
+        start: match config.input.start {
+            config::Start::Earliest => StartPosition::Earliest,
+            config::Start::Latest => StartPosition::Latest,
+            config::Start::At(time) => StartPosition::At(time),
+        },
+        lookback: config.rebuild.lookback,
+        config_hash: windows.config_hash(&decoding_keys(config)),
+        windows,
+        decoder,
+    }
+}
+
+/// What decoding contributes to the configuration's hash: each text with its length before it, so
+/// that no two configurations have the same bytes. Schemas are not in it: one that is added changes
+/// nothing that was decoded before, and where it does, the state checksum tells.
+fn decoding_keys(config: &Config) -> Vec<u8> {
+    let config::Input {
+        format,
+        series_field,
+        time_field,
+        time_unit,
+        value_bytes_max,
+        start: _,
+        queue: _,
+    } = &config.input;
+    let framing = match format {
+        InputFormat::SingleObject { .. } => "single_object",
+        InputFormat::Datum { .. } => "datum",
+    };
+    let unit = match time_unit {
+        None => "none",
+        Some(config::TimeUnit::Seconds) => "s",
+        Some(config::TimeUnit::Milliseconds) => "ms",
+        Some(config::TimeUnit::Microseconds) => "us",
+        Some(config::TimeUnit::Nanoseconds) => "ns",
+    };
+    let limit = value_bytes_max.to_string();
+    let fixed = [framing, series_field, time_field, unit, &limit];
+    let mut bytes = Vec::new();
+    for text in fixed
+        .into_iter()
+        .chain(config.window.features.iter().map(String::as_str))
+    {
+        bytes.extend_from_slice(text.len().to_string().as_bytes());
+        bytes.push(b':');
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes
+}

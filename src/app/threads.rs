@@ -1,0 +1,112 @@
+//! The worker's threads: named, and every end, also a panic, reported in one place.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use crate::consume::Assigned;
+use crate::partition::{AssignerInput, Restorer};
+
+/// The end of a thread.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) thread: String,
+    pub(super) result: Result<(), String>,
+}
+
+/// Ends that wait to be read; more threads than this are never started.
+const ENDED_MAX: usize = 1024;
+
+/// Starts threads and hears of their ends.
+#[derive(Debug)]
+pub(super) struct Threads {
+    sender: mpsc::Sender<Ended>,
+    ended: mpsc::Receiver<Ended>,
+    count: usize,
+}
+
+impl Threads {
+    pub(super) fn new() -> Self {
+        let (sender, ended) = mpsc::channel(ENDED_MAX);
+        Self {
+            sender,
+            ended,
+            count: 0,
+        }
+    }
+
+    /// Runs `work` on a thread of that name.
+    pub(super) fn run<E: Display>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> Result<(), E> + Send + 'static,
+    ) -> io::Result<()> {
+        let sender = self.sender.clone();
+        let named = name.to_owned();
+        let _detached = thread::Builder::new().name(named.clone()).spawn(move || {
+            let result = match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(panic) => Err(format!("it panicked: {}; this is a bug", text(&*panic))),
+            };
+            // Nobody listens once the worker has failed: the process is ending.
+            let _unheard = sender.try_send(Ended {
+                thread: named,
+                result,
+            });
+        })?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Runs `work` on a thread of that name, on a runtime of its own.
+    pub(super) fn run_async<E: Display>(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        self.run(name, move || runtime.block_on(work))
+    }
+
+    pub(super) fn into_parts(self) -> (mpsc::Receiver<Ended>, usize) {
+        (self.ended, self.count)
+    }
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// The life of a restore thread: takes partitions until nobody can send any.
+pub(super) fn restore_all(
+    restorer: &Restorer,
+    jobs: &Mutex<Receiver<Assigned>>,
+    results: &SyncSender<AssignerInput>,
+) {
+    loop {
+        // Held while waiting: one thread waits, the others queue behind it.
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(assigned) = next else { return };
+        let input = match restorer.restore(assigned) {
+            Ok(Some(restored)) => AssignerInput::Restored(Box::new(restored)),
+            Ok(None) => continue,
+            Err(error) => AssignerInput::Failed(error),
+        };
+        if results.send(input).is_err() {
+            return;
+        }
+    }
+}

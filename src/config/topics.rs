@@ -1,0 +1,55 @@
+//! `[topics]`: what is read and what is written.
+
+use super::reader::Section;
+use super::{dump, kind};
+
+/// Names of topics, each valid for Kafka.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topics {
+    pub observations: String,
+    pub forecasts: String,
+    pub dead_letters: String,
+}
+
+/// Kafka's own limit.
+const NAME_BYTES_MAX: usize = 249;
+
+impl Topics {
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let observations = section.or("observations", "observations".to_owned(), &name());
+        let forecasts = section.or("forecasts", "forecasts".to_owned(), &name());
+        let dead_letters = section.or("dead_letters", "foretell.dead-letters".to_owned(), &name());
+        Some(Self {
+            observations: observations?,
+            forecasts: forecasts?,
+            dead_letters: dead_letters?,
+        })
+    }
+
+    pub(super) fn dump(&self) -> toml::Table {
+        let Self {
+            observations,
+            forecasts,
+            dead_letters,
+        } = self;
+        dump::table([
+            ("observations", observations.clone().into()),
+            ("forecasts", forecasts.clone().into()),
+            ("dead_letters", dead_letters.clone().into()),
+        ])
+    }
+}
+
+fn name<'k>() -> kind::Kind<'k, String> {
+    kind::text(
+        "a topic name: 1 to 249 letters, digits, '.', '_' or '-', not \".\" or \"..\"",
+        |text| {
+            (1..=NAME_BYTES_MAX).contains(&text.len())
+                && text != "."
+                && text != ".."
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        },
+    )
+}

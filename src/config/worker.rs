@@ -1,0 +1,181 @@
+//! `[worker]`, `[rebuild]` and `[admin]`: what one process calls itself, how much it does at once, how
+//! it logs, starts and stops, and where it answers probes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::reader::Section;
+use super::{Environment, dump, kind};
+
+/// One process of the group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worker {
+    /// Part of the `transactional.id`; two live workers must not share one.
+    pub id: String,
+    /// Compute threads.
+    pub lanes: NonZeroUsize,
+    /// Rows that a lane folds and forecasts in one round.
+    pub batch_max: NonZeroUsize,
+    /// How long a stop may take before the process ends regardless.
+    pub grace_period: Duration,
+    pub log_format: LogFormat,
+    /// Directives such as `info,foretell=debug`.
+    pub log_level: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+const LOG_FORMATS: [(&str, LogFormat); 2] =
+    [("human", LogFormat::Human), ("json", LogFormat::Json)];
+
+impl Worker {
+    /// Far above the cores of any one machine that a partition's records could keep busy.
+    pub const LANES_MAX: usize = 256;
+    /// Above this a batch gains nothing and the other partitions of the lane wait for it.
+    pub const BATCH_MAX_MAX: usize = 4096;
+    const BATCH_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+    const GRACE_PERIODS: RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_hours(1);
+    const GRACE_PERIOD: Duration = Duration::from_secs(30);
+    const ID_BYTES_MAX: usize = 100;
+
+    pub(super) fn read(section: &mut Section<'_>, environment: &Environment) -> Option<Self> {
+        let id = section.or("id", default_id(environment), &id_kind());
+        let lanes = section.or("lanes", environment.cores, &kind::positive(Self::LANES_MAX));
+        let batch_max = section.or(
+            "batch_max",
+            Self::BATCH_MAX,
+            &kind::positive(Self::BATCH_MAX_MAX),
+        );
+        let grace_period = section.or(
+            "grace_period",
+            Self::GRACE_PERIOD,
+            &kind::duration(Self::GRACE_PERIODS),
+        );
+        let log_format = section.or("log_format", LogFormat::Human, &kind::choice(&LOG_FORMATS));
+        let log_level = section.or("log_level", "info".to_owned(), &log_level_kind());
+        Some(Self {
+            id: id?,
+            lanes: lanes?,
+            batch_max: batch_max?,
+            grace_period: grace_period?,
+            log_format: log_format?,
+            log_level: log_level?,
+        })
+    }
+
+    pub(super) fn dump(&self) -> toml::Table {
+        let Self {
+            id,
+            lanes,
+            batch_max,
+            grace_period,
+            log_format,
+            log_level,
+        } = self;
+        dump::table([
+            ("id", id.clone().into()),
+            ("lanes", dump::count(lanes.get())),
+            ("batch_max", dump::count(batch_max.get())),
+            ("grace_period", dump::duration(*grace_period)),
+            ("log_format", dump::choice(&LOG_FORMATS, *log_format)),
+            ("log_level", log_level.clone().into()),
+        ])
+    }
+}
+
+fn default_id(environment: &Environment) -> String {
+    format!("{}-{:08x}", environment.host, environment.token)
+}
+
+fn id_kind<'k>() -> kind::Kind<'k, String> {
+    kind::text("1 to 100 letters, digits, '.', '_' or '-'", |text| {
+        (1..=Worker::ID_BYTES_MAX).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    })
+}
+
+fn log_level_kind<'k>() -> kind::Kind<'k, String> {
+    kind::text(
+        "error, warn, info, debug, trace or off, alone or per module as in \"info,foretell=debug\"",
+        |text| text.split(',').all(is_log_directive),
+    )
+}
+
+fn is_log_directive(directive: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let (module, level) = directive
+        .rsplit_once('=')
+        .map_or((None, directive), |(module, level)| (Some(module), level));
+    let is_path = |path: &str| {
+        !path.is_empty()
+            && path
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
+    };
+    LEVELS.contains(&level) && module.is_none_or(is_path)
+}
+
+/// How the windows of an assigned partition are built again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebuild {
+    /// Where nothing says from where to replay: this far back from the newest record. Without it,
+    /// from the log's start.
+    pub lookback: Option<Duration>,
+    /// After this the partition is reported as unready; the rebuild goes on.
+    pub deadline: Duration,
+}
+
+impl Rebuild {
+    const LOOKBACKS: RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_hours(24 * 366);
+    const DEADLINES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+    const DEADLINE: Duration = Duration::from_mins(2);
+
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let lookback = section.or("lookback", None, &kind::duration(Self::LOOKBACKS).or_off());
+        let deadline = section.or("deadline", Self::DEADLINE, &kind::duration(Self::DEADLINES));
+        Some(Self {
+            lookback: lookback?,
+            deadline: deadline?,
+        })
+    }
+
+    pub(super) fn dump(&self) -> toml::Table {
+        let Self { lookback, deadline } = self;
+        dump::table([
+            ("lookback", dump::duration_or_off(*lookback)),
+            ("deadline", dump::duration(*deadline)),
+        ])
+    }
+}
+
+/// The listener for probes and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+impl Admin {
+    /// Loopback: what a worker tells about itself is not everybody's business.
+    const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let listen = section.or("listen", Self::LISTEN, &kind::address());
+        Some(Self { listen: listen? })
+    }
+
+    pub(super) fn dump(&self) -> toml::Table {
+        let Self { listen } = self;
+        dump::table([("listen", listen.to_string().into())])
+    }
+}

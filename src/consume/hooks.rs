@@ -1,0 +1,250 @@
+//! The rebalance callbacks of the consumer, turned into messages that carry their own answer.
+//!
+//! librdkafka calls them inside `poll`, on the poll thread. An assignment is named and paused and
+//! nothing is awaited; a revocation waits, for a bounded time, until what is finished is committed;
+//! a lost partition is given up at once. Errors of (un)assign are not swallowed, as rdkafka's own
+//! callback does, but end the worker.
+
+use std::fmt;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use tracing::{error, info, warn};
+
+use crate::domain::{Epoch, PartitionId};
+use crate::ownership::Ownership;
+
+/// One partition of an assignment, and the epoch that it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    pub partition: PartitionId,
+    pub epoch: Epoch,
+}
+
+/// What a rebalance asks of the worker.
+#[derive(Debug)]
+pub enum RebalanceEvent {
+    /// Assigned and paused; to be restored, then served.
+    Assigned(Vec<Assigned>),
+    /// The poll thread waits until every clone of `released` is dropped, so a dead task cannot hang
+    /// the group.
+    Revoked {
+        partitions: Vec<PartitionId>,
+        released: SyncSender<()>,
+    },
+    /// Ownership is gone already: nothing may be committed.
+    Lost(Vec<PartitionId>),
+}
+
+/// The consumer's context.
+pub struct Hooks {
+    ownership: Ownership,
+    /// Takes an event to the owner of the partitions; `false` when that has ended.
+    sink: Box<dyn Fn(RebalanceEvent) -> bool + Send + Sync>,
+    /// How long a revocation waits for the partitions' last commit.
+    release_timeout: Duration,
+    /// What the poll thread must know after the poll that called a hook.
+    aftermath: Mutex<Aftermath>,
+}
+
+/// What hooks leave for the poll thread, which they run on but do not own.
+#[derive(Debug, Default)]
+pub(super) struct Aftermath {
+    pub(super) gone: Vec<PartitionId>,
+    pub(super) failure: Option<KafkaError>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("ownership", &self.ownership)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hooks {
+    pub fn new(
+        ownership: Ownership,
+        sink: Box<dyn Fn(RebalanceEvent) -> bool + Send + Sync>,
+        release_timeout: Duration,
+    ) -> Self {
+        Self {
+            ownership,
+            sink,
+            release_timeout,
+            aftermath: Mutex::default(),
+        }
+    }
+
+    pub(super) fn holds(&self, partition: PartitionId, epoch: Epoch) -> bool {
+        self.ownership.holds(partition, epoch)
+    }
+
+    pub(super) fn take_aftermath(&self) -> Aftermath {
+        std::mem::take(
+            &mut *self
+                .aftermath
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    fn on_assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &TopicPartitionList,
+    ) -> KafkaResult<()> {
+        let mut positioned = TopicPartitionList::with_capacity(partitions.count());
+        for element in partitions.elements() {
+            // With auto.offset.reset=error and nothing committed a position must be named. Paused at
+            // the end reads nothing; the true position is sought once the partition is restored.
+            positioned.add_partition_offset(element.topic(), element.partition(), Offset::End)?;
+        }
+        consumer.incremental_assign(&positioned)?;
+        // librdkafka keeps an application's pause across un-assign and re-assign, so the state is
+        // set each time and never assumed.
+        consumer.pause(&positioned)?;
+        check_elements(&positioned)?;
+        let assigned: Vec<Assigned> = ids(partitions)
+            .map(|partition| Assigned {
+                partition,
+                epoch: self.ownership.acquire(partition),
+            })
+            .collect();
+        info!(partitions = ?ids(partitions).map(|p| p.0).collect::<Vec<_>>(), "partitions assigned");
+        self.send(RebalanceEvent::Assigned(assigned));
+        Ok(())
+    }
+
+    fn on_revoke(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &TopicPartitionList,
+    ) -> KafkaResult<()> {
+        let gone: Vec<PartitionId> = ids(partitions).collect();
+        let lost = consumer.assignment_lost();
+        if lost {
+            warn!(partitions = ?gone, "partitions lost; their unfinished work is discarded");
+            self.disown(&gone);
+            self.send(RebalanceEvent::Lost(gone.clone()));
+        } else {
+            self.wait_for_release(&gone);
+            self.disown(&gone);
+        }
+        self.aftermath
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .gone
+            .extend_from_slice(&gone);
+        consumer.incremental_unassign(partitions)
+    }
+
+    fn wait_for_release(&self, partitions: &[PartitionId]) {
+        let (released, wait) = sync_channel(1);
+        self.send(RebalanceEvent::Revoked {
+            partitions: partitions.to_vec(),
+            released,
+        });
+        match wait.recv_timeout(self.release_timeout) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                info!(
+                    ?partitions,
+                    "partitions revoked; their finished work is committed"
+                );
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let waited = self.release_timeout;
+                warn!(
+                    ?partitions,
+                    ?waited,
+                    "partitions revoked before their last commit was made; the next owner repeats that work"
+                );
+            }
+        }
+    }
+
+    fn disown(&self, partitions: &[PartitionId]) {
+        for partition in partitions {
+            self.ownership.release(*partition);
+        }
+    }
+
+    fn send(&self, event: RebalanceEvent) {
+        // The receiver ends only with the worker; there is nothing to tell anyone then.
+        if !(self.sink)(event) {
+            warn!("rebalance while the worker stops");
+        }
+    }
+}
+
+impl ClientContext for Hooks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => {
+                error!(target: "librdkafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                info!(target: "librdkafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(target: "librdkafka", %error, reason, "consumer error");
+    }
+}
+
+impl ConsumerContext for Hooks {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let result = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.on_assign(consumer, partitions)
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                self.on_revoke(consumer, partitions)
+            }
+            other => Err(KafkaError::Rebalance(RDKafkaErrorCode::from(other))),
+        };
+        if let Err(failure) = result {
+            error!(%failure, "rebalance failed");
+            self.aftermath
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .failure = Some(failure);
+        }
+    }
+}
+
+fn ids(partitions: &TopicPartitionList) -> impl Iterator<Item = PartitionId> + use<> {
+    partitions
+        .elements()
+        .iter()
+        .map(|element| PartitionId(element.partition()))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// rdkafka returns `Ok` for calls whose single elements failed.
+pub(super) fn check_elements(partitions: &TopicPartitionList) -> KafkaResult<()> {
+    partitions
+        .elements()
+        .iter()
+        .try_for_each(|element| element.error())
+}

@@ -1,0 +1,21 @@
+//! Stage 1: records from Kafka.
+//!
+//! One poll thread owns the consumer's queue and always polls; it copies what is needed out of a
+//! message and hands it to the queue of its partition. Rebalances become messages that carry their
+//! own answer. A second kind of consumer, assigned by hand, replays a range for a restore.
+//! Nothing here decodes, computes or commits.
+
+mod client;
+mod group;
+mod group_metadata;
+mod hooks;
+mod poll;
+mod queue;
+mod replay;
+
+pub use client::{ClientSettings, ConnectError, Reachable, probe};
+pub use group::{Group, NotAMember};
+pub use hooks::{Assigned, Hooks, RebalanceEvent};
+pub use poll::{ConsumerSettings, PollCommand, PollError, Poller};
+pub use queue::{QueueLimits, QueueReceiver, QueueSender, queue};
+pub use replay::{Committed, ReplayError, Replayer, StartPosition};

@@ -1,0 +1,457 @@
+//! The poll thread: the only caller of `poll`, and it never stops calling it.
+//!
+//! It copies what is needed out of each message into a batch per partition and hands the batches
+//! over whenever the client's queue runs dry, so a quiet topic has low latency and a busy one large
+//! batches. Back-pressure is a paused partition; the others flow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::client::ClientSettings;
+use super::group::Group;
+use super::hooks::{Hooks, check_elements};
+use super::queue::QueueSender;
+use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::telemetry::metrics;
+
+/// What the worker's consumer is configured by.
+#[derive(Clone, Debug)]
+pub struct ConsumerSettings {
+    pub client: ClientSettings,
+    pub topic: String,
+    pub group_id: String,
+    /// Static membership, where the worker has a stable id and asked for it.
+    pub group_instance_id: Option<String>,
+    pub session_timeout: Duration,
+    pub max_poll_interval: Duration,
+    /// Headers that are copied out of a message; all others are left behind.
+    pub header_names: Vec<String>,
+}
+
+/// What the poll thread is told to do.
+#[derive(Debug)]
+pub enum PollCommand {
+    /// Read a restored partition from `at` and hand its records to `queue`.
+    Serve {
+        partition: PartitionId,
+        epoch: Epoch,
+        at: NextOffset,
+        queue: QueueSender,
+    },
+    /// Leave the group, after the partitions' last commit, and end.
+    Close,
+}
+
+/// Why the poll thread ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    #[error("the consumer could not be created: {0}; look at [kafka] and [kafka.properties]")]
+    Create(#[source] KafkaError),
+    #[error("subscribing to {topic} failed: {error}")]
+    Subscribe { topic: String, error: KafkaError },
+    #[error("a rebalance of {topic} failed: {error}; a restart resumes from the committed offsets")]
+    Rebalance { topic: String, error: KafkaError },
+    #[error(
+        "the consumer of {topic} failed for good: {error}; a restart resumes from the committed offsets"
+    )]
+    Fatal { topic: String, error: KafkaError },
+    #[error(
+        "the next offset of {topic} is no longer in the log: records were deleted before they were read; see docs/runbook.md on gaps"
+    )]
+    OutOfRange { topic: String },
+    #[error("reading {topic} is forbidden: {error}; grant READ on the topic and the group")]
+    Forbidden { topic: String, error: KafkaError },
+    #[error("{topic}/{partition} could not be read from offset {at}: {error}")]
+    Position {
+        topic: String,
+        partition: PartitionId,
+        at: NextOffset,
+        error: KafkaError,
+    },
+    #[error(
+        "{topic}/{partition} gave record {offset} after it was told to read from {expected}; this is a bug"
+    )]
+    Order {
+        topic: String,
+        partition: PartitionId,
+        offset: Offset,
+        expected: NextOffset,
+    },
+}
+
+/// Longest sleep in one poll when nothing arrives: bounds how long a command waits.
+const POLL_WAIT: Duration = Duration::from_millis(10);
+/// The same while a partition is paused, whose queue may have room again in a moment.
+const POLL_WAIT_PAUSED: Duration = Duration::from_millis(1);
+/// Records taken before the batches are handed over, so that a busy topic cannot starve the lanes.
+const TAKE_MAX: usize = 2048;
+/// Attempts to position a partition whose fetcher is still starting.
+const SEEK_ATTEMPTS_MAX: u32 = 500;
+/// How long one attempt may take.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often gauges are published.
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// The state of the poll thread.
+pub struct Poller {
+    consumer: Arc<BaseConsumer<Hooks>>,
+    topic: String,
+    header_names: Vec<String>,
+    commands: Receiver<PollCommand>,
+    feeds: BTreeMap<PartitionId, Feed>,
+    gauges_at: Instant,
+}
+
+/// A partition that is being read.
+struct Feed {
+    queue: QueueSender,
+    batch: RecordBatch,
+    expected: NextOffset,
+    paused: bool,
+}
+
+impl std::fmt::Debug for Poller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Poller")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Poller {
+    /// Creates the consumer; it joins the group when [`Poller::run`] subscribes.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the configuration.
+    pub fn new(
+        settings: ConsumerSettings,
+        hooks: Hooks,
+        commands: Receiver<PollCommand>,
+    ) -> Result<Self, PollError> {
+        let consumer: BaseConsumer<Hooks> = configuration(&settings)
+            .create_with_context(hooks)
+            .map_err(PollError::Create)?;
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            topic: settings.topic,
+            header_names: settings.header_names,
+            commands,
+            feeds: BTreeMap::new(),
+            gauges_at: Instant::now(),
+        })
+    }
+
+    pub fn group(&self) -> Group {
+        Group::new(Arc::clone(&self.consumer))
+    }
+
+    /// Polls until told to close, then leaves the group.
+    ///
+    /// # Errors
+    /// Everything that reading cannot go on after.
+    pub fn run(mut self) -> Result<(), PollError> {
+        self.consumer
+            .subscribe(&[&self.topic])
+            .map_err(|error| PollError::Subscribe {
+                topic: self.topic.clone(),
+                error,
+            })?;
+        while self.serve_commands()? {
+            self.take_records()?;
+            self.hand_over();
+            self.resume_drained()?;
+            self.publish_gauges();
+        }
+        self.close()
+    }
+
+    /// `false` when the thread is to end.
+    fn serve_commands(&mut self) -> Result<bool, PollError> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(PollCommand::Serve {
+                    partition,
+                    epoch,
+                    at,
+                    queue,
+                }) => {
+                    // Only hooks on this thread change ownership, so it cannot change after this.
+                    if self.consumer.context().holds(partition, epoch) {
+                        self.serve(partition, at, queue)?;
+                    }
+                }
+                Ok(PollCommand::Close) | Err(TryRecvError::Disconnected) => return Ok(false),
+                Err(TryRecvError::Empty) => return Ok(true),
+            }
+        }
+    }
+
+    /// Positions a partition that was assigned paused, and lets it flow.
+    ///
+    /// By a seek, not by un-assigning and assigning again: librdkafka takes an application's
+    /// `incremental_unassign` for the answer to a revocation that is waiting in its queue, and would
+    /// then join the group again before the hook has run.
+    fn serve(
+        &mut self,
+        partition: PartitionId,
+        at: NextOffset,
+        queue: QueueSender,
+    ) -> Result<(), PollError> {
+        let failed = |error| PollError::Position {
+            topic: self.topic.clone(),
+            partition,
+            at,
+            error,
+        };
+        let mut position = TopicPartitionList::with_capacity(1);
+        position
+            .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(at.get()))
+            .map_err(failed)?;
+        for attempt in 1.. {
+            let sought = self
+                .consumer
+                .seek_partitions(position.clone(), SEEK_TIMEOUT)
+                .and_then(|answer| check_elements(&answer));
+            match sought {
+                Ok(()) => break,
+                // The fetcher of a partition assigned a moment ago may not have started.
+                Err(error) if attempt < SEEK_ATTEMPTS_MAX && is_starting(&error) => {
+                    debug!(%partition, attempt, %error, "partition not ready to seek");
+                    std::thread::park_timeout(POLL_WAIT_PAUSED);
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        self.consumer
+            .resume(&position)
+            .and_then(|()| check_elements(&position))
+            .map_err(failed)?;
+        debug!(%partition, %at, "partition flows");
+        let feed = Feed {
+            queue,
+            batch: RecordBatch::default(),
+            expected: at,
+            paused: false,
+        };
+        self.feeds.insert(partition, feed);
+        Ok(())
+    }
+
+    fn take_records(&mut self) -> Result<(), PollError> {
+        let paused = self.feeds.values().any(|feed| feed.paused);
+        let mut wait = if paused { POLL_WAIT_PAUSED } else { POLL_WAIT };
+        let consumer = Arc::clone(&self.consumer);
+        for _ in 0..TAKE_MAX {
+            match consumer.poll(wait) {
+                // Nothing there, or a rebalance: hooks run inside a poll that returns nothing.
+                None => {
+                    self.after_hooks()?;
+                    break;
+                }
+                Some(Ok(message)) => self.take(&message)?,
+                Some(Err(error)) => self.on_error(error)?,
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// A rebalance hook may have run inside the last poll.
+    fn after_hooks(&mut self) -> Result<(), PollError> {
+        let aftermath = self.consumer.context().take_aftermath();
+        for partition in aftermath.gone {
+            // Records that wait in the feed's batch were not handed over; their next owner reads them.
+            self.feeds.remove(&partition);
+            metrics::partition_gone(partition);
+        }
+        match aftermath.failure {
+            None => Ok(()),
+            Some(error) => Err(PollError::Rebalance {
+                topic: self.topic.clone(),
+                error,
+            }),
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), PollError> {
+        let partition = PartitionId(message.partition());
+        let Some(feed) = self.feeds.get_mut(&partition) else {
+            // Fetched before the partition was paused. It is read again from its true position.
+            return Ok(());
+        };
+        let Some(offset) = Offset::new(message.offset()) else {
+            return Ok(());
+        };
+        if feed.expected.is_past(offset) {
+            let topic = self.topic.clone();
+            return Err(PollError::Order {
+                topic,
+                partition,
+                offset,
+                expected: feed.expected,
+            });
+        }
+        feed.expected = offset.next();
+        let timestamp = message.timestamp().to_millis().map(Timestamp);
+        let headers = message.headers();
+        let copied = headers
+            .into_iter()
+            .flat_map(|headers| headers.iter())
+            .filter_map(|header| {
+                let wanted = self.header_names.iter().any(|name| name == header.key);
+                wanted.then_some((header.key, header.value))
+            });
+        feed.batch.push(
+            (offset, timestamp),
+            message.key(),
+            message.payload(),
+            copied,
+        );
+        if feed
+            .queue
+            .is_full((feed.batch.len(), feed.batch.byte_len()))
+            && !feed.paused
+        {
+            feed.paused = true;
+            let list = one(&self.topic, partition);
+            self.consumer
+                .pause(&list)
+                .and_then(|()| check_elements(&list))
+                .map_err(|error| PollError::Fatal {
+                    topic: self.topic.clone(),
+                    error,
+                })?;
+        }
+        Ok(())
+    }
+
+    fn on_error(&self, error: KafkaError) -> Result<(), PollError> {
+        let topic = self.topic.clone();
+        if let KafkaError::MessageConsumptionFatal(_) = error {
+            return Err(PollError::Fatal { topic, error });
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                Err(PollError::OutOfRange { topic })
+            }
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => Err(PollError::Forbidden { topic, error }),
+            // Everything else librdkafka retries by itself: brokers down, a leader that moves.
+            Some(_) | None => {
+                warn!(%error, "consumer error; the client retries");
+                Ok(())
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        for feed in self.feeds.values_mut() {
+            if !feed.batch.is_empty() {
+                // A lane that is gone gives the partition up; the hook tells us in a moment.
+                let _taken = feed.queue.send(std::mem::take(&mut feed.batch));
+            }
+        }
+    }
+
+    fn resume_drained(&mut self) -> Result<(), PollError> {
+        for (partition, feed) in &mut self.feeds {
+            if feed.paused && feed.queue.is_low() {
+                let list = one(&self.topic, *partition);
+                self.consumer
+                    .resume(&list)
+                    .and_then(|()| check_elements(&list))
+                    .map_err(|error| PollError::Fatal {
+                        topic: self.topic.clone(),
+                        error,
+                    })?;
+                feed.paused = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_gauges(&mut self) {
+        let now = Instant::now();
+        metrics::polled(now.into_std());
+        if now.duration_since(self.gauges_at) < GAUGES_EVERY {
+            return;
+        }
+        self.gauges_at = now;
+        for (partition, feed) in &self.feeds {
+            metrics::queue_depth(*partition, feed.queue.depth());
+        }
+        metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
+    }
+
+    /// Closing revokes what is assigned: the hook waits for the last commit, then the group is left.
+    fn close(self) -> Result<(), PollError> {
+        let topic = self.topic.clone();
+        self.consumer
+            .close_queue()
+            .map_err(|error| PollError::Fatal { topic, error })?;
+        while !self.consumer.closed() {
+            let _ignored = self.consumer.poll(POLL_WAIT);
+        }
+        Ok(())
+    }
+}
+
+fn is_starting(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::State
+            | RDKafkaErrorCode::PreviousInProgress
+            | RDKafkaErrorCode::UnknownPartition,
+        ) => true,
+        Some(_) | None => false,
+    }
+}
+
+fn one(topic: &str, partition: PartitionId) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition.0);
+    list
+}
+
+fn configuration(settings: &ConsumerSettings) -> rdkafka::ClientConfig {
+    let mut config = settings.client.config();
+    config
+        .set("group.id", &settings.group_id)
+        .set(
+            "session.timeout.ms",
+            settings.session_timeout.as_millis().to_string(),
+        )
+        .set(
+            "max.poll.interval.ms",
+            settings.max_poll_interval.as_millis().to_string(),
+        )
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false")
+        .set("check.crcs", "true")
+        // Small fetches keep memory bounded; the queue behind this thread is the larger buffer.
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.max.bytes", "8388608")
+        .set("fetch.message.max.bytes", "2097152")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("fetch.wait.max.ms", "100");
+    if let Some(id) = &settings.group_instance_id {
+        config.set("group.instance.id", id);
+    }
+    config
+}

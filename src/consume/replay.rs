@@ -1,0 +1,320 @@
+//! Reads a range of one partition again, for a restore, and the committed offset it ends at.
+//!
+//! A consumer of its own, assigned by hand and without a membership in the group: it can neither
+//! disturb the group nor commit. It reads the committed offset as `read_committed`, which is what
+//! makes the coordinator wait until a predecessor's transaction is decided (KIP-447, `require_stable`).
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::time::Instant;
+
+use super::client::ClientSettings;
+use super::hooks::check_elements;
+use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+
+/// Where a partition stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The stable committed offset and its metadata; `None` before the group's first commit.
+    pub committed: Option<(NextOffset, String)>,
+    /// First offset still in the log.
+    pub log_start: NextOffset,
+    /// One past the last record.
+    pub log_end: NextOffset,
+}
+
+/// Where a group without a committed offset starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartPosition {
+    Earliest,
+    Latest,
+    /// The first record at or after this time.
+    At(Timestamp),
+}
+
+/// Why a replay could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("the restore consumer could not be created: {0}")]
+    Create(#[source] KafkaError),
+    #[error(
+        "{topic}/{partition}: {what} could not be read: {error}; is the group coordinator reachable?"
+    )]
+    Position {
+        topic: String,
+        partition: PartitionId,
+        what: &'static str,
+        error: KafkaError,
+    },
+    #[error("{topic}/{partition} could not be read again from offset {at}: {error}")]
+    Read {
+        topic: String,
+        partition: PartitionId,
+        at: NextOffset,
+        error: KafkaError,
+    },
+    #[error(
+        "{topic}/{partition}: no record and no end of the log within {waited:?} at offset {at}"
+    )]
+    Stalled {
+        topic: String,
+        partition: PartitionId,
+        at: NextOffset,
+        waited: Duration,
+    },
+}
+
+/// One question to the coordinator. Answering may take a predecessor's whole transaction timeout.
+const POSITION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a replay waits for the next record before it gives up.
+const STALL_MAX: Duration = Duration::from_secs(60);
+const POLL_WAIT: Duration = Duration::from_millis(50);
+/// Records in one hand-over to the fold.
+const BATCH_MAX: usize = 1024;
+
+/// A consumer for restores; one per restore thread.
+pub struct Replayer {
+    consumer: BaseConsumer,
+    topic: String,
+}
+
+impl std::fmt::Debug for Replayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replayer")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Replayer {
+    /// `group_id` names the group whose committed offsets are read; it is never joined.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the configuration.
+    pub fn new(client: &ClientSettings, group_id: &str, topic: &str) -> Result<Self, ReplayError> {
+        let consumer = client
+            .config()
+            .set("group.id", group_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false")
+            .set("check.crcs", "true")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.wait.max.ms", "50")
+            .create()
+            .map_err(ReplayError::Create)?;
+        Ok(Self {
+            consumer,
+            topic: topic.to_owned(),
+        })
+    }
+
+    /// Reads the committed offset, once it is stable, and the ends of the log.
+    ///
+    /// # Errors
+    /// When the coordinator or the leader gives no answer in time.
+    pub fn committed(&self, partition: PartitionId) -> Result<Committed, ReplayError> {
+        let failed = |what| {
+            move |error| ReplayError::Position {
+                topic: self.topic.clone(),
+                partition,
+                what,
+                error,
+            }
+        };
+        let mut asked = TopicPartitionList::with_capacity(1);
+        asked.add_partition(&self.topic, partition.0);
+        let answer = self
+            .consumer
+            .committed_offsets(asked, POSITION_TIMEOUT)
+            .and_then(|answer| check_elements(&answer).map(|()| answer))
+            .map_err(failed("the committed offset"))?;
+        let committed = answer
+            .elements()
+            .first()
+            .and_then(|element| match element.offset() {
+                KafkaOffset::Offset(offset) => {
+                    NextOffset::new(offset).map(|offset| (offset, element.metadata().to_owned()))
+                }
+                KafkaOffset::Beginning
+                | KafkaOffset::End
+                | KafkaOffset::Stored
+                | KafkaOffset::Invalid
+                | KafkaOffset::OffsetTail(_) => None,
+            });
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&self.topic, partition.0, POSITION_TIMEOUT)
+            .map_err(failed("the ends of the log"))?;
+        Ok(Committed {
+            committed,
+            log_start: NextOffset::new(low).unwrap_or(NextOffset::ZERO),
+            log_end: NextOffset::new(high).unwrap_or(NextOffset::ZERO),
+        })
+    }
+
+    /// Resolves a start position to a number.
+    ///
+    /// # Errors
+    /// When the leader gives no answer in time.
+    pub fn resolve(
+        &self,
+        partition: PartitionId,
+        start: StartPosition,
+        log: &Committed,
+    ) -> Result<NextOffset, ReplayError> {
+        match start {
+            StartPosition::Earliest => Ok(log.log_start),
+            StartPosition::Latest => Ok(log.log_end),
+            StartPosition::At(time) => Ok(self.offset_at(partition, time)?.unwrap_or(log.log_end)),
+        }
+    }
+
+    /// The first offset whose record timestamp is at or after `time`; `None` past the last record.
+    ///
+    /// # Errors
+    /// When the leader gives no answer in time.
+    pub fn offset_at(
+        &self,
+        partition: PartitionId,
+        time: Timestamp,
+    ) -> Result<Option<NextOffset>, ReplayError> {
+        let failed = |error| ReplayError::Position {
+            topic: self.topic.clone(),
+            partition,
+            what: "the offset of a time",
+            error,
+        };
+        let mut asked = TopicPartitionList::with_capacity(1);
+        asked
+            .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(time.0.max(0)))
+            .map_err(failed)?;
+        let answer = self
+            .consumer
+            .offsets_for_times(asked, POSITION_TIMEOUT)
+            .map_err(failed)?;
+        check_elements(&answer).map_err(failed)?;
+        Ok(answer
+            .elements()
+            .first()
+            .and_then(|element| element.offset().to_raw())
+            .and_then(NextOffset::new))
+    }
+
+    /// Reads the records of `[from, to)` and gives them to `fold` in offset order, batch by batch.
+    /// `fold` answers whether to go on. Returns the number of records read.
+    ///
+    /// Offsets have holes (transaction markers, compaction), so the range ends at the first record at
+    /// or past `to`, or at the end of the log.
+    ///
+    /// # Errors
+    /// When reading fails, or nothing comes for a minute.
+    pub fn replay(
+        &self,
+        partition: PartitionId,
+        (from, to): (NextOffset, NextOffset),
+        fold: &mut dyn FnMut(&RecordBatch) -> bool,
+    ) -> Result<u64, ReplayError> {
+        if from >= to {
+            return Ok(0);
+        }
+        let failed = |error| ReplayError::Read {
+            topic: self.topic.clone(),
+            partition,
+            at: from,
+            error,
+        };
+        let mut position = TopicPartitionList::with_capacity(1);
+        position
+            .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(from.get()))
+            .map_err(failed)?;
+        self.consumer.assign(&position).map_err(failed)?;
+        let read = self.read_until(partition, to, fold);
+        self.consumer.unassign().map_err(failed)?;
+        read
+    }
+
+    fn read_until(
+        &self,
+        partition: PartitionId,
+        to: NextOffset,
+        fold: &mut dyn FnMut(&RecordBatch) -> bool,
+    ) -> Result<u64, ReplayError> {
+        let mut batch = RecordBatch::default();
+        let mut read: u64 = 0;
+        let mut at = NextOffset::ZERO;
+        let mut progress = Instant::now();
+        loop {
+            let mut done = false;
+            match self.consumer.poll(POLL_WAIT) {
+                None if progress.elapsed() > STALL_MAX => {
+                    let topic = self.topic.clone();
+                    return Err(ReplayError::Stalled {
+                        topic,
+                        partition,
+                        at,
+                        waited: STALL_MAX,
+                    });
+                }
+                None => {}
+                Some(Ok(message)) => {
+                    progress = Instant::now();
+                    match Offset::new(message.offset()) {
+                        Some(offset) if to.is_past(offset) => {
+                            at = offset.next();
+                            let timestamp = message.timestamp().to_millis().map(Timestamp);
+                            let position = (offset, timestamp);
+                            batch.push(position, message.key(), message.payload(), []);
+                            read += 1;
+                            done = at == to;
+                        }
+                        Some(_) => done = true,
+                        None => {}
+                    }
+                }
+                // Committed offsets lie at or below the last stable offset, which is this end.
+                Some(Err(KafkaError::PartitionEOF(_))) => done = true,
+                Some(Err(error)) if is_passing(&error) => {}
+                Some(Err(error)) => {
+                    let topic = self.topic.clone();
+                    return Err(ReplayError::Read {
+                        topic,
+                        partition,
+                        at,
+                        error,
+                    });
+                }
+            }
+            if (done || batch.len() >= BATCH_MAX) && !fold(&std::mem::take(&mut batch)) {
+                return Ok(read);
+            }
+            if done {
+                return Ok(read);
+            }
+        }
+    }
+}
+
+/// Errors after which librdkafka goes on by itself; the stall limit bounds them.
+fn is_passing(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(
+            Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::Resolve,
+        ) => true,
+        Some(_) | None => false,
+    }
+}

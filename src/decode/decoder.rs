@@ -1,0 +1,314 @@
+//! The decoder of one partition task or lane: bytes in, [`Reading`] out.
+
+use std::{fmt, io::BufRead, sync::Arc};
+
+use serde::de::DeserializeSeed;
+use serde_avro_fast::de::{DeserializerConfig, DeserializerState, read::SliceRead};
+
+use super::{
+    bounds::SCHEMA_DEPTH_MAX,
+    plan::{Action, Coverage, Plan, Projection, Unusable},
+    schema::{Fingerprint, SchemaFolder, WriterSchema},
+    seed::{EXACT_INTEGER_MAX, Found, Problem, RECORD_VALUES_MAX, RecordSeed, SeriesText},
+};
+use crate::domain::{Reading, Rejection};
+
+/// Default of [`DecoderConfig::value_bytes_max`]: what brokers accept by default, and a little more.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Most features that a projection may have.
+pub const FEATURES_MAX: usize = 4_096;
+
+/// What a decoder looks for and what it accepts.
+#[derive(Clone, Debug)]
+pub struct DecoderConfig {
+    pub projection: Projection,
+    /// Longest value, in bytes; a longer one is undecodable.
+    pub value_bytes_max: usize,
+}
+
+/// How a value says which schema wrote it. A further framing is a variant here, one of `Framing`,
+/// and an arm in `Decoder::decode`.
+#[derive(Clone, Debug)]
+pub enum WireFormat {
+    /// Avro single-object encoding: `C3 01`, then the fingerprint, little-endian, then the datum.
+    SingleObject { schemas: SchemaFolder },
+    /// Nothing but the datum, always of one schema.
+    Datum { schema: WriterSchema },
+}
+
+/// Decodes values one after the other. A clone shares the schemas and has a scratch space of its
+/// own, so every lane takes one.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    shared: Arc<Shared>,
+    /// Index of the plan that was used last: records of one schema come in runs.
+    recent: usize,
+    cells: Vec<Option<f64>>,
+    symbol: String,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: DecoderConfig,
+    framing: Framing,
+    /// In the order of their fingerprints.
+    plans: Vec<Plan>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Framing {
+    SingleObject,
+    Datum,
+}
+
+impl Decoder {
+    /// # Errors
+    /// When the projection names a field twice or has no features, or too many.
+    pub fn new(config: DecoderConfig, format: WireFormat) -> Result<Self, DecoderError> {
+        let projection = &config.projection;
+        let features = projection.features.len();
+        if features == 0 || features > FEATURES_MAX {
+            return Err(DecoderError::FeatureCount { features });
+        }
+        let mut names: Vec<_> = [&projection.series, &projection.time]
+            .into_iter()
+            .chain(&projection.features)
+            .collect();
+        names.sort();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(DecoderError::FieldTwice {
+                field: twice[0].clone(),
+            });
+        }
+        let (framing, plans) = match format {
+            WireFormat::SingleObject { schemas } => {
+                let plans = schemas.iter().map(|schema| Plan::new(projection, schema));
+                (Framing::SingleObject, plans.collect())
+            }
+            WireFormat::Datum { schema } => (Framing::Datum, vec![Plan::new(projection, &schema)]),
+        };
+        Ok(Self {
+            cells: vec![None; features],
+            shared: Arc::new(Shared {
+                config,
+                framing,
+                plans,
+            }),
+            recent: 0,
+            symbol: String::new(),
+        })
+    }
+
+    /// How the projection fits each known schema, in the order of their fingerprints.
+    pub fn coverage(&self) -> impl Iterator<Item = Coverage> {
+        let Shared { config, plans, .. } = &*self.shared;
+        plans.iter().map(|plan| plan.coverage(&config.projection))
+    }
+
+    /// Decodes one value. The same bytes give the same result always, whatever came before.
+    ///
+    /// # Errors
+    /// When no known schema wrote the value, or it is not one datum of it that the projection can
+    /// use.
+    pub fn decode<'a>(&'a mut self, value: &'a [u8]) -> Result<Reading<'a>, Undecodable> {
+        let Self {
+            shared,
+            recent,
+            cells,
+            symbol,
+        } = self;
+        let bytes_max = shared.config.value_bytes_max;
+        if value.len() > bytes_max {
+            return Err(Detail::TooLong {
+                bytes: value.len(),
+                bytes_max,
+            }
+            .into());
+        }
+        let (plan, datum) = match shared.framing {
+            Framing::SingleObject => {
+                let (fingerprint, datum) = single_object(value).ok_or(Detail::NotSingleObject)?;
+                if shared
+                    .plans
+                    .get(*recent)
+                    .is_none_or(|plan| plan.schema.fingerprint() != fingerprint)
+                {
+                    *recent = shared
+                        .plans
+                        .binary_search_by_key(&fingerprint, |plan| plan.schema.fingerprint())
+                        .map_err(|_absent| Undecodable::UnknownSchema { fingerprint })?;
+                }
+                (&shared.plans[*recent], datum)
+            }
+            Framing::Datum => (&shared.plans[0], value),
+        };
+        let actions = match &plan.actions {
+            Ok(actions) => actions,
+            Err(unusable) => return Err(Detail::Unusable(Arc::clone(unusable)).into()),
+        };
+        cells.fill(None);
+        let mut found = Found {
+            series: SeriesText::Absent,
+            time: None,
+            cells,
+            symbol,
+            problem: None,
+            field: 0,
+            values_left: RECORD_VALUES_MAX,
+        };
+        read(plan, actions, &mut found, datum)?;
+        let Found {
+            series,
+            time,
+            cells: filled,
+            symbol: named,
+            ..
+        } = found;
+        Ok(Reading {
+            series: match series {
+                SeriesText::Absent => "",
+                SeriesText::Value(text) => text,
+                SeriesText::Symbol => named,
+            },
+            time,
+            cells: filled,
+        })
+    }
+}
+
+/// Reads a datum into place, all of it.
+fn read<'a>(
+    plan: &Plan,
+    actions: &[Action],
+    found: &mut Found<'a, '_>,
+    datum: &'a [u8],
+) -> Result<(), Detail> {
+    let name = |field: usize| Arc::clone(&plan.schema.fields()[field].name);
+    let mut config = DeserializerConfig::new(plan.schema.reader());
+    config.allowed_depth = SCHEMA_DEPTH_MAX;
+    config.max_seq_size = datum.len();
+    let mut state = DeserializerState::with_config(SliceRead::new(datum), config);
+    let seed = RecordSeed { actions, found };
+    if let Err(error) = seed.deserialize(state.deserializer()) {
+        return Err(Detail::Datum {
+            field: plan
+                .schema
+                .fields()
+                .get(found.field)
+                .map(|field| Arc::clone(&field.name)),
+            error: error.to_string().into(),
+        });
+    }
+    let rest = state.into_reader().fill_buf().map_or(0, <[u8]>::len);
+    if rest > 0 {
+        return Err(Detail::Trailing { bytes: rest });
+    }
+    match found.problem {
+        None => Ok(()),
+        Some((field, Problem::NotExact)) => Err(Detail::NotExact { field: name(field) }),
+        Some((field, Problem::NotATime)) => Err(Detail::NotATime { field: name(field) }),
+    }
+}
+
+/// Splits a value in single-object encoding.
+fn single_object(value: &[u8]) -> Option<(Fingerprint, &[u8])> {
+    let (fingerprint, datum) = value.strip_prefix(&[0xc3, 0x01])?.split_first_chunk()?;
+    Some((Fingerprint(u64::from_le_bytes(*fingerprint)), datum))
+}
+
+/// Why a decoder cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecoderError {
+    #[error("{features} features are configured; name 1 to {FEATURES_MAX}")]
+    FeatureCount { features: usize },
+    #[error(
+        "the field {field} is configured twice; a field is the series, the time or one feature"
+    )]
+    FieldTwice { field: String },
+}
+
+/// Why a value is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    #[error(
+        "no schema with the fingerprint {fingerprint} is known; put the writer schema into the \
+         schema folder"
+    )]
+    UnknownSchema { fingerprint: Fingerprint },
+    #[error("the value cannot be decoded: {detail}")]
+    Value { detail: Detail },
+}
+
+impl Undecodable {
+    /// What the record is rejected as.
+    pub const fn rejection(&self) -> Rejection {
+        match self {
+            Self::UnknownSchema { .. } => Rejection::UnknownSchema,
+            Self::Value { .. } => Rejection::Undecodable,
+        }
+    }
+}
+
+impl From<Detail> for Undecodable {
+    fn from(detail: Detail) -> Self {
+        Self::Value { detail }
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    TooLong {
+        bytes: usize,
+        bytes_max: usize,
+    },
+    NotSingleObject,
+    /// No record of its writer schema can be decoded.
+    Unusable(Arc<Unusable>),
+    /// The bytes are no datum of the schema; `field` is where that showed.
+    Datum {
+        field: Option<Arc<str>>,
+        error: Box<str>,
+    },
+    Trailing {
+        bytes: usize,
+    },
+    /// An integer too large for a double.
+    NotExact {
+        field: Arc<str>,
+    },
+    NotATime {
+        field: Arc<str>,
+    },
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes, bytes_max } => {
+                write!(f, "it has {bytes} bytes; at most {bytes_max} are accepted")
+            }
+            Self::NotSingleObject => f.write_str(
+                "it does not start with C3 01 and a fingerprint (single-object encoding)",
+            ),
+            Self::Unusable(unusable) => unusable.fmt(f),
+            Self::Datum {
+                field: Some(field),
+                error,
+            } => write!(f, "at the field {field}: {error}"),
+            Self::Datum { field: None, error } => write!(f, "{error}"),
+            Self::Trailing { bytes } => write!(f, "{bytes} bytes follow the record"),
+            Self::NotExact { field } => write!(
+                f,
+                "the field {field} is an integer beyond {EXACT_INTEGER_MAX}, which no double holds exactly"
+            ),
+            Self::NotATime { field } => {
+                write!(
+                    f,
+                    "the field {field} is not a time in RFC 3339 with an offset"
+                )
+            }
+        }
+    }
+}

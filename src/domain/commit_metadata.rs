@@ -1,0 +1,270 @@
+//! What a worker leaves in the metadata of a committed offset, so that its successor can come back
+//! to the same state and prove it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use super::{NextOffset, Timestamp};
+
+/// Where a replay starts that makes every row that is still kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebuildPoint {
+    /// Lowest offset of any record still inside a live window; the committed offset when none is.
+    pub offset: NextOffset,
+    /// Stream time just before that record was folded; `None` when it was the first one accepted.
+    pub stream_time: Option<Timestamp>,
+}
+
+/// The proof that travels with a committed offset.
+///
+/// As text: base64 without padding of these bytes, numbers little-endian, times with a first byte
+/// that is 1 when there is one and 0 (and eight zero bytes) when there is none:
+///
+/// | bytes | item |
+/// |---|---|
+/// | 1 | [`CommitMetadata::FORMAT`] |
+/// | 4 | `fold_version` |
+/// | 8 | `config_hash` |
+/// | 8 | `start` |
+/// | 8 + 9 | `rebuild`: offset, stream time |
+/// | 9 | `stream_time` |
+/// | 8 | `checksum` |
+/// | 8 | `whole_from` |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitMetadata {
+    /// `window::FOLD_VERSION` of the worker.
+    pub fold_version: u32,
+    /// Hash of the configuration keys that the fold reads.
+    pub config_hash: u64,
+    /// Where this application began to read the partition: no restore reads below it.
+    pub start: NextOffset,
+    pub rebuild: RebuildPoint,
+    /// Stream time at the committed offset; `None` while no record was accepted.
+    pub stream_time: Option<Timestamp>,
+    /// State checksum at the committed offset.
+    pub checksum: u64,
+    /// Forecasts whose window holds a row from below this are partial.
+    pub whole_from: NextOffset,
+}
+
+/// Why the metadata of a committed offset says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitMetadataError {
+    #[error(
+        "the committed offset has no metadata: it was set by an operator or by another program"
+    )]
+    Missing,
+    #[error("the metadata of the committed offset is not base64: another program wrote it")]
+    NotBase64 {
+        #[source]
+        source: base64::DecodeError,
+    },
+    #[error(
+        "the metadata of the committed offset has format {format}, this release reads {}: another \
+         release or another program wrote it",
+        CommitMetadata::FORMAT
+    )]
+    UnknownFormat { format: u8 },
+    #[error("the metadata of the committed offset has {found} bytes, its format has {expected}")]
+    Length { found: usize, expected: usize },
+    #[error("{item} in the metadata of the committed offset is not valid: {value}")]
+    Invalid { item: &'static str, value: i64 },
+}
+
+impl CommitMetadata {
+    /// First byte of the encoding. A release that does not know it treats the metadata as missing.
+    pub const FORMAT: u8 = 1;
+
+    const BYTES: usize = 63;
+
+    /// The text for Kafka, 84 characters.
+    pub fn encode(&self) -> String {
+        let Self {
+            fold_version,
+            config_hash,
+            start,
+            rebuild,
+            stream_time,
+            checksum,
+            whole_from,
+        } = self;
+        let mut bytes = Vec::with_capacity(Self::BYTES);
+        bytes.push(Self::FORMAT);
+        bytes.extend_from_slice(&fold_version.to_le_bytes());
+        bytes.extend_from_slice(&config_hash.to_le_bytes());
+        bytes.extend_from_slice(&start.get().to_le_bytes());
+        bytes.extend_from_slice(&rebuild.offset.get().to_le_bytes());
+        push_time(&mut bytes, rebuild.stream_time);
+        push_time(&mut bytes, *stream_time);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes.extend_from_slice(&whole_from.get().to_le_bytes());
+        STANDARD_NO_PAD.encode(bytes)
+    }
+
+    /// # Errors
+    /// When the text is not what [`CommitMetadata::encode`] of this release or of one with the
+    /// same format writes.
+    pub fn decode(text: &str) -> Result<Self, CommitMetadataError> {
+        if text.is_empty() {
+            return Err(CommitMetadataError::Missing);
+        }
+        let bytes = STANDARD_NO_PAD
+            .decode(text)
+            .map_err(|source| CommitMetadataError::NotBase64 { source })?;
+        let format = bytes.first().copied().unwrap_or_default();
+        if format != Self::FORMAT {
+            return Err(CommitMetadataError::UnknownFormat { format });
+        }
+        let mut fields = Fields {
+            rest: &bytes[1..],
+            found: bytes.len(),
+        };
+        let metadata = Self {
+            fold_version: u32::from_le_bytes(fields.take()?),
+            config_hash: u64::from_le_bytes(fields.take()?),
+            start: fields.offset("start")?,
+            rebuild: RebuildPoint {
+                offset: fields.offset("rebuild offset")?,
+                stream_time: fields.time("rebuild stream time")?,
+            },
+            stream_time: fields.time("stream time")?,
+            checksum: u64::from_le_bytes(fields.take()?),
+            whole_from: fields.offset("whole_from")?,
+        };
+        if fields.rest.is_empty() {
+            Ok(metadata)
+        } else {
+            Err(fields.wrong_length())
+        }
+    }
+}
+
+fn push_time(bytes: &mut Vec<u8>, time: Option<Timestamp>) {
+    bytes.push(u8::from(time.is_some()));
+    bytes.extend_from_slice(&time.map_or(0, |time| time.0).to_le_bytes());
+}
+
+/// Reads the fields in their order.
+struct Fields<'a> {
+    rest: &'a [u8],
+    found: usize,
+}
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], CommitMetadataError> {
+        let (field, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or_else(|| self.wrong_length())?;
+        self.rest = rest;
+        Ok(*field)
+    }
+
+    fn offset(&mut self, item: &'static str) -> Result<NextOffset, CommitMetadataError> {
+        let value = i64::from_le_bytes(self.take()?);
+        NextOffset::new(value).ok_or(CommitMetadataError::Invalid { item, value })
+    }
+
+    fn time(&mut self, item: &'static str) -> Result<Option<Timestamp>, CommitMetadataError> {
+        let [there] = self.take()?;
+        let value = i64::from_le_bytes(self.take()?);
+        match (there, value) {
+            (0, 0) => Ok(None),
+            (1, _) => Ok(Some(Timestamp(value))),
+            (_, _) => Err(CommitMetadataError::Invalid { item, value }),
+        }
+    }
+
+    const fn wrong_length(&self) -> CommitMetadataError {
+        CommitMetadataError::Length {
+            found: self.found,
+            expected: CommitMetadata::BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> CommitMetadata {
+        let offset = |offset| NextOffset::new(offset).unwrap();
+        CommitMetadata {
+            fold_version: 7,
+            config_hash: u64::MAX - 1,
+            start: offset(0),
+            rebuild: RebuildPoint {
+                offset: offset(i64::MAX),
+                stream_time: None,
+            },
+            stream_time: Some(Timestamp(i64::MIN)),
+            checksum: 0x0123_4567_89ab_cdef,
+            whole_from: offset(1 << 40),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut metadata = metadata();
+        for stream_time in [None, Some(Timestamp(0)), Some(Timestamp(i64::MAX))] {
+            metadata.rebuild.stream_time = stream_time;
+            metadata.stream_time = stream_time;
+            let text = metadata.encode();
+            assert_eq!(text.len(), 84);
+            assert!(text.is_ascii());
+            assert_eq!(CommitMetadata::decode(&text), Ok(metadata));
+        }
+    }
+
+    /// `base64.b64encode(struct.pack("<BIQqqBqBqQq", 1, 7, 2**64 - 2, 0, 2**63 - 1, 0, 0, 1,
+    /// -2**63, 0x0123456789abcdef, 2**40))` of Python, without the padding.
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        assert_eq!(
+            metadata().encode(),
+            "AQcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAA"
+        );
+    }
+
+    #[test]
+    fn what_another_program_wrote_is_refused_by_name() {
+        type Error = CommitMetadataError;
+        assert_eq!(CommitMetadata::decode(""), Err(Error::Missing));
+        assert!(matches!(
+            CommitMetadata::decode("consumer at 17"),
+            Err(Error::NotBase64 { .. })
+        ));
+        let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
+        let bytes = STANDARD_NO_PAD.decode(metadata().encode()).unwrap();
+        let mut newer = bytes.clone();
+        newer[0] = 2;
+        assert_eq!(
+            CommitMetadata::decode(&encode(&newer)),
+            Err(Error::UnknownFormat { format: 2 })
+        );
+        for length in 1..bytes.len() {
+            assert_eq!(
+                CommitMetadata::decode(&encode(&bytes[..length])),
+                Err(Error::Length {
+                    found: length,
+                    expected: 63
+                })
+            );
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(matches!(
+            CommitMetadata::decode(&encode(&longer)),
+            Err(Error::Length { found: 64, .. })
+        ));
+        for (place, item) in [
+            (20, "start"),
+            (28, "rebuild offset"),
+            (29, "rebuild stream time"),
+        ] {
+            let mut wrong = bytes.clone();
+            wrong[place] = 0xff;
+            let error = CommitMetadata::decode(&encode(&wrong)).unwrap_err();
+            assert!(error.to_string().starts_with(item), "{error}");
+        }
+    }
+}

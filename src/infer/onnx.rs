@@ -1,0 +1,379 @@
+//! The few fields of an ONNX file that are read before ONNX Runtime sees it.
+//!
+//! `package` calls [`scan`] on bytes that nobody has vouched for. It finds the contract, and refuses
+//! what the runtime must not be asked to load: files that are no protobuf, tensors whose data lie in
+//! other files (the runtime would open any path that the model names), and inputs or outputs that
+//! are no tensors. It copies nothing and recurses at most [`DEPTH_MAX`] deep. Field numbers are those
+//! of `onnx.proto`, which never change.
+
+/// Metadata key of the contract.
+pub(super) const CONTRACT_KEY: &[u8] = b"foretell.contract";
+
+/// Most graphs within graphs (the bodies of `If`, `Loop` and `Scan`).
+const DEPTH_MAX: usize = 8;
+
+/// Why bytes are not a model that can be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OnnxError {
+    #[error("it is not an ONNX file: the protobuf is broken or cut off at byte {at}")]
+    Malformed { at: usize },
+    #[error("it is not an ONNX file: it has no graph")]
+    NoGraph,
+    #[error("it has graphs nested more than {DEPTH_MAX} deep")]
+    TooDeep,
+    #[error(
+        "a tensor keeps its data in another file: save the model in one file (onnx.save with save_as_external_data=False)"
+    )]
+    ExternalData,
+    #[error(
+        "the graph's {port} is not a dense tensor: a model has one float32 tensor as its input and float32 tensors as its outputs"
+    )]
+    NotATensor { port: &'static str },
+}
+
+/// What [`scan`] found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan<'a> {
+    /// The value of the metadata key [`CONTRACT_KEY`]; the last one, as ONNX Runtime has it.
+    pub(super) contract: Option<&'a [u8]>,
+}
+
+/// Reads a `ModelProto`.
+pub(super) fn scan(bytes: &[u8]) -> Result<Scan<'_>, OnnxError> {
+    const GRAPH: u64 = 7;
+    const METADATA_PROPS: u64 = 14;
+    const FUNCTIONS: u64 = 25;
+    let mut contract = None;
+    let mut graphs = 0;
+    for field in Message::new(bytes) {
+        match field? {
+            Field::Bytes(GRAPH, graph) => {
+                graphs += 1;
+                scan_graph(graph, 0)?;
+            }
+            Field::Bytes(METADATA_PROPS, entry) => {
+                let (key, value) = string_pair(entry)?;
+                if key == CONTRACT_KEY {
+                    contract = Some(value);
+                }
+            }
+            Field::Bytes(FUNCTIONS, function) => scan_function(function)?,
+            Field::Bytes(..) | Field::Number(..) => {}
+        }
+    }
+    if graphs == 0 {
+        return Err(OnnxError::NoGraph);
+    }
+    Ok(Scan { contract })
+}
+
+/// `StringStringEntryProto`.
+fn string_pair(bytes: Slice<'_>) -> Result<(&[u8], &[u8]), OnnxError> {
+    let (mut key, mut value) = (&[][..], &[][..]);
+    for field in Message::within(bytes) {
+        match field? {
+            Field::Bytes(1, text) => key = text.bytes,
+            Field::Bytes(2, text) => value = text.bytes,
+            Field::Bytes(..) | Field::Number(..) => {}
+        }
+    }
+    Ok((key, value))
+}
+
+/// `GraphProto`.
+fn scan_graph(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
+    const NODE: u64 = 1;
+    const INITIALIZER: u64 = 5;
+    const INPUT: u64 = 11;
+    const OUTPUT: u64 = 12;
+    const SPARSE_INITIALIZER: u64 = 15;
+    if depth > DEPTH_MAX {
+        return Err(OnnxError::TooDeep);
+    }
+    for field in Message::within(bytes) {
+        match field? {
+            Field::Bytes(NODE, node) => scan_node(node, depth)?,
+            Field::Bytes(INITIALIZER, tensor) => scan_tensor(tensor)?,
+            Field::Bytes(SPARSE_INITIALIZER, tensor) => scan_sparse_tensor(tensor)?,
+            // Bodies may pass sequences to each other; only the model's own ports must be tensors.
+            Field::Bytes(INPUT, port) if depth == 0 => scan_port(port, "input")?,
+            Field::Bytes(OUTPUT, port) if depth == 0 => scan_port(port, "output")?,
+            Field::Bytes(..) | Field::Number(..) => {}
+        }
+    }
+    Ok(())
+}
+
+/// `FunctionProto`: nodes only.
+fn scan_function(bytes: Slice<'_>) -> Result<(), OnnxError> {
+    const NODE: u64 = 7;
+    for field in Message::within(bytes) {
+        if let Field::Bytes(NODE, node) = field? {
+            scan_node(node, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// `NodeProto` and its `AttributeProto`s, which may hold tensors and graphs.
+fn scan_node(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
+    const ATTRIBUTE: u64 = 5;
+    const TENSOR: u64 = 5;
+    const GRAPH: u64 = 6;
+    const TENSORS: u64 = 10;
+    const GRAPHS: u64 = 11;
+    const SPARSE_TENSOR: u64 = 22;
+    const SPARSE_TENSORS: u64 = 23;
+    for field in Message::within(bytes) {
+        let Field::Bytes(ATTRIBUTE, attribute) = field? else {
+            continue;
+        };
+        for part in Message::within(attribute) {
+            match part? {
+                Field::Bytes(TENSOR | TENSORS, tensor) => scan_tensor(tensor)?,
+                Field::Bytes(SPARSE_TENSOR | SPARSE_TENSORS, tensor) => scan_sparse_tensor(tensor)?,
+                Field::Bytes(GRAPH | GRAPHS, graph) => scan_graph(graph, depth + 1)?,
+                Field::Bytes(..) | Field::Number(..) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `TensorProto`.
+fn scan_tensor(bytes: Slice<'_>) -> Result<(), OnnxError> {
+    const EXTERNAL_DATA: u64 = 13;
+    const DATA_LOCATION: u64 = 14;
+    const LOCATION_DEFAULT: u64 = 0;
+    for field in Message::within(bytes) {
+        match field? {
+            Field::Bytes(EXTERNAL_DATA, _) => return Err(OnnxError::ExternalData),
+            Field::Number(DATA_LOCATION, location) if location != LOCATION_DEFAULT => {
+                return Err(OnnxError::ExternalData);
+            }
+            Field::Bytes(..) | Field::Number(..) => {}
+        }
+    }
+    Ok(())
+}
+
+/// `SparseTensorProto`: values and indices are tensors.
+fn scan_sparse_tensor(bytes: Slice<'_>) -> Result<(), OnnxError> {
+    for field in Message::within(bytes) {
+        if let Field::Bytes(1 | 2, tensor) = field? {
+            scan_tensor(tensor)?;
+        }
+    }
+    Ok(())
+}
+
+/// `ValueInfoProto`, whose type must be a tensor's.
+fn scan_port(bytes: Slice<'_>, port: &'static str) -> Result<(), OnnxError> {
+    const TYPE: u64 = 2;
+    const TENSOR_TYPE: u64 = 1;
+    const DENOTATION: u64 = 6;
+    let mut is_tensor = false;
+    for field in Message::within(bytes) {
+        let Field::Bytes(TYPE, kind) = field? else {
+            continue;
+        };
+        for part in Message::within(kind) {
+            match part? {
+                Field::Bytes(TENSOR_TYPE, _) => is_tensor = true,
+                Field::Bytes(DENOTATION, _) => {}
+                Field::Bytes(..) | Field::Number(..) => return Err(OnnxError::NotATensor { port }),
+            }
+        }
+    }
+    if is_tensor {
+        Ok(())
+    } else {
+        Err(OnnxError::NotATensor { port })
+    }
+}
+
+/// Bytes of a message and where they start in the file.
+#[derive(Clone, Copy, Debug)]
+struct Slice<'a> {
+    bytes: &'a [u8],
+    start: usize,
+}
+
+/// A field of a message: its number, and its bytes or its varint. Fixed-width fields are skipped.
+#[derive(Clone, Copy, Debug)]
+enum Field<'a> {
+    Bytes(u64, Slice<'a>),
+    Number(u64, u64),
+}
+
+/// Walks the fields of a protobuf message (<https://protobuf.dev/programming-guides/encoding/>). It
+/// ends after the first error.
+#[derive(Debug)]
+struct Message<'a> {
+    rest: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Message<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, at: 0 }
+    }
+
+    fn within(slice: Slice<'a>) -> Self {
+        Self {
+            rest: slice.bytes,
+            at: slice.start,
+        }
+    }
+
+    /// Splits `length` bytes off the front.
+    fn take(&mut self, length: u64) -> Option<Slice<'a>> {
+        let (bytes, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let start = self.at;
+        self.at += bytes.len();
+        self.rest = rest;
+        Some(Slice { bytes, start })
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let [byte] = *self.take(1)?.bytes else {
+                return None;
+            };
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn field(&mut self) -> Option<Option<Field<'a>>> {
+        const VARINT: u64 = 0;
+        const FIXED64: u64 = 1;
+        const LENGTH_DELIMITED: u64 = 2;
+        const FIXED32: u64 = 5;
+        let tag = self.varint()?;
+        let number = tag >> 3;
+        Some(match tag & 7 {
+            _ if number == 0 => return None,
+            VARINT => Some(Field::Number(number, self.varint()?)),
+            LENGTH_DELIMITED => {
+                let length = self.varint()?;
+                Some(Field::Bytes(number, self.take(length)?))
+            }
+            FIXED64 => self.take(8).map(|_| None)?,
+            FIXED32 => self.take(4).map(|_| None)?,
+            // Groups were never part of ONNX.
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Iterator for Message<'a> {
+    type Item = Result<Field<'a>, OnnxError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let at = self.at;
+            match self.field() {
+                Some(Some(field)) => return Some(Ok(field)),
+                Some(None) => {}
+                None => {
+                    self.rest = &[];
+                    return Some(Err(OnnxError::Malformed { at }));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A length-delimited field.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        assert!(number < 16 && bytes.len() < 128);
+        let mut out = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    fn pair(key: &[u8], value: &[u8]) -> Vec<u8> {
+        [field(1, key), field(2, value)].concat()
+    }
+
+    #[test]
+    fn the_contract_is_found_among_other_metadata() {
+        let model = [
+            vec![0x08, 0x0a],
+            field(14, &pair(b"author", b"x")),
+            field(7, &[]),
+            field(14, &pair(CONTRACT_KEY, b"{}")),
+        ]
+        .concat();
+        assert_eq!(scan(&model).unwrap().contract, Some(&b"{}"[..]));
+        assert_eq!(scan(&field(7, &[])).unwrap().contract, None);
+    }
+
+    #[test]
+    fn bytes_that_are_no_model_are_refused() {
+        assert_eq!(scan(&[]).unwrap_err(), OnnxError::NoGraph);
+        assert_eq!(scan(b"\x00").unwrap_err(), OnnxError::Malformed { at: 0 });
+        assert_eq!(
+            scan(&[0x3a, 5, 1]).unwrap_err(),
+            OnnxError::Malformed { at: 0 }
+        );
+        assert_eq!(
+            scan(&[0xff; 20]).unwrap_err(),
+            OnnxError::Malformed { at: 0 }
+        );
+        let inside = field(7, &field(1, &[0x2a, 0x05]));
+        assert_eq!(scan(&inside).unwrap_err(), OnnxError::Malformed { at: 4 });
+    }
+
+    #[test]
+    fn data_in_other_files_is_refused_wherever_the_tensor_stands() {
+        let tensor = vec![14 << 3, 1];
+        let constant = field(1, &field(5, &field(5, &tensor)));
+        let nested = field(1, &field(5, &field(6, &field(5, &tensor))));
+        for graph in [field(5, &tensor), constant, nested] {
+            assert_eq!(
+                scan(&field(7, &graph)).unwrap_err(),
+                OnnxError::ExternalData
+            );
+        }
+        assert!(scan(&field(7, &field(5, &[14 << 3, 0]))).is_ok());
+    }
+
+    #[test]
+    fn ports_that_are_no_tensors_are_refused() {
+        let port = |kind: &[u8]| field(7, &field(12, &field(2, kind)));
+        assert!(scan(&port(&field(1, &[]))).is_ok());
+        for kind in [field(4, &[]), field(5, &[]), field(9, &[]), Vec::new()] {
+            let error = scan(&port(&kind)).unwrap_err();
+            assert_eq!(error, OnnxError::NotATensor { port: "output" });
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let mut graph = Vec::new();
+        for _ in 0..=DEPTH_MAX {
+            graph = field(1, &field(5, &field(6, &graph)));
+        }
+        assert_eq!(scan(&field(7, &graph)).unwrap_err(), OnnxError::TooDeep);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_scanned_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            // The property is that this returns: no panic, no endless loop.
+            prop_assert!(scan(&bytes).map_or(true, |found| found.contract.is_none()));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Forecasts of one run, unscaled, in memory that the forecaster keeps from run to run.
+//!
+//! The layout lets `domain::Target` and `domain::Quantile` borrow their values as slices.
+
+use super::layout::Layout;
+
+/// The forecasts of a batch, row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) values: &'a [f64],
+    pub(super) valid: &'a [bool],
+    pub(super) failure: Option<&'a str>,
+}
+
+/// The forecast of one row: per target `horizon` means, then `horizon` values of each quantile.
+#[derive(Clone, Copy, Debug)]
+pub struct RowForecast<'a> {
+    layout: &'a Layout,
+    values: &'a [f64],
+}
+
+impl<'a> Outputs<'a> {
+    /// Rows, valid or not: as many as the batch had.
+    pub fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.valid.is_empty()
+    }
+
+    /// The forecast of the batch's row `index`, which is below [`Outputs::len`]. `None` when the
+    /// model failed on it alone, a value of it is NaN or infinite, or its input did not fit a
+    /// float32: there is nothing to publish.
+    pub fn row(&self, index: usize) -> Option<RowForecast<'a>> {
+        let length = self.layout.row_outputs();
+        self.valid[index].then(|| RowForecast {
+            layout: self.layout,
+            values: &self.values[index * length..(index + 1) * length],
+        })
+    }
+
+    /// What ONNX Runtime said of the last run of this batch that failed, for the log.
+    pub fn failure(&self) -> Option<&'a str> {
+        self.failure
+    }
+}
+
+impl<'a> RowForecast<'a> {
+    /// The `horizon` means of a target, which is an index of the contract's targets.
+    pub fn mean(&self, target: usize) -> &'a [f64] {
+        self.output(target, 0)
+    }
+
+    /// The `horizon` values of a quantile, which is an index of the contract's quantiles.
+    pub fn quantile(&self, target: usize, quantile: usize) -> &'a [f64] {
+        assert!(
+            quantile + 1 < self.layout.outputs,
+            "the contract has {} quantiles, asked for the one at {quantile}",
+            self.layout.outputs - 1
+        );
+        self.output(target, 1 + quantile)
+    }
+
+    /// Every value of the row, in the order that [`RowForecast`] describes.
+    pub fn values(&self) -> &'a [f64] {
+        self.values
+    }
+
+    fn output(&self, target: usize, output: usize) -> &'a [f64] {
+        let horizon = self.layout.horizon;
+        let at = (target * self.layout.outputs + output) * horizon;
+        &self.values[at..at + horizon]
+    }
+}

@@ -1,0 +1,137 @@
+//! A model package: the bytes of an ONNX file, their digest and the contract that they carry.
+//!
+//! Immutable and shared by everything that runs the model. Reading one loads nothing: the bytes go
+//! to ONNX Runtime only after [`super::onnx`] and the contract's rules have passed them.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::contract::{Contract, ContractError};
+use super::layout::Layout;
+use super::onnx::{self, OnnxError};
+
+/// Largest package, in bytes. A package is held in memory whole, once per worker.
+pub const PACKAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A package that passed every check that needs no runtime.
+#[derive(Debug)]
+pub struct Package {
+    bytes: Vec<u8>,
+    digest: String,
+    contract: Contract,
+    layout: Arc<Layout>,
+}
+
+/// Why a file is not a model package.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    #[error("cannot read the model package {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the model package has more than {PACKAGE_BYTES_MAX} bytes, the most that is loaded")]
+    TooLarge,
+    #[error("the model package cannot be used: {0}")]
+    Onnx(#[from] OnnxError),
+    #[error(
+        "the ONNX file carries no contract: its metadata has no key \"foretell.contract\"; make a package of the model first"
+    )]
+    NoContract,
+    #[error("the contract in the ONNX file is not UTF-8 text")]
+    ContractNotText,
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+}
+
+impl Package {
+    /// Reads a package from a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is too large, is no ONNX file or has no valid contract.
+    pub fn read(path: &Path) -> Result<Arc<Self>, PackageError> {
+        let failed = |source| PackageError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let limit = u64::try_from(PACKAGE_BYTES_MAX).unwrap_or(u64::MAX);
+        let mut bytes = Vec::new();
+        // One byte more than allowed, so that a file that grows, or a pipe, is bounded too.
+        File::open(path)
+            .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+            .map_err(failed)?;
+        Self::from_bytes(bytes)
+    }
+
+    /// Takes the bytes of an ONNX file.
+    ///
+    /// # Errors
+    /// When they are too many, no ONNX file, or carry no valid contract.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Arc<Self>, PackageError> {
+        if bytes.len() > PACKAGE_BYTES_MAX {
+            return Err(PackageError::TooLarge);
+        }
+        let text = onnx::scan(&bytes)?
+            .contract
+            .ok_or(PackageError::NoContract)?;
+        let text = str::from_utf8(text).map_err(|_invalid| PackageError::ContractNotText)?;
+        let contract = Contract::parse(text)?;
+        Ok(Arc::new(Self {
+            digest: hexadecimal(&Sha256::digest(&bytes)),
+            layout: Arc::new(Layout::of(&contract)),
+            contract,
+            bytes,
+        }))
+    }
+
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// SHA-256 of the bytes, lower-case hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The ONNX file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_that_of_sha256() {
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(
+            hexadecimal(&Sha256::digest(b"abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn a_file_that_does_not_exist_is_named() {
+        let error = Package::read(Path::new("no/such.onnx")).unwrap_err();
+        assert!(error.to_string().contains("no/such.onnx"));
+    }
+}

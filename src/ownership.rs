@@ -1,0 +1,84 @@
+//! Which partitions this process may speak for, and since which assignment.
+//!
+//! The broker checks the member and its generation, but not that an offset belongs to the member
+//! that commits it (PROTOCOL: `validateTransactionalOffsetCommit`), so ownership is enforced here.
+//! The rebalance hooks change the table; the committer holds it locked for a whole transaction, so a
+//! partition cannot change hands between the check and the commit. Nobody else writes it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::{Epoch, PartitionId};
+
+/// A shared handle to the table.
+#[derive(Clone, Debug, Default)]
+pub struct Ownership {
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    epochs: BTreeMap<PartitionId, Epoch>,
+    last: u64,
+}
+
+impl Ownership {
+    /// Starts a new epoch for a partition that was assigned.
+    pub fn acquire(&self, partition: PartitionId) -> Epoch {
+        let mut table = self.lock();
+        table.last += 1;
+        let epoch = Epoch(table.last);
+        table.epochs.insert(partition, epoch);
+        epoch
+    }
+
+    /// Ends ownership. Blocks while a transaction is under way.
+    pub fn release(&self, partition: PartitionId) {
+        self.lock().epochs.remove(&partition);
+    }
+
+    /// True while `epoch` is the partition's present assignment to this process.
+    pub fn holds(&self, partition: PartitionId, epoch: Epoch) -> bool {
+        self.lock().epochs.get(&partition) == Some(&epoch)
+    }
+
+    /// Keeps ownership as it is until the guard is dropped.
+    pub fn freeze(&self) -> Frozen<'_> {
+        Frozen { table: self.lock() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // The table is a map of numbers: a thread that panicked left it in a state that is valid.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ownership that cannot change while this exists.
+#[derive(Debug)]
+pub struct Frozen<'a> {
+    table: MutexGuard<'a, Table>,
+}
+
+impl Frozen<'_> {
+    pub fn holds(&self, partition: PartitionId, epoch: Epoch) -> bool {
+        self.table.epochs.get(&partition) == Some(&epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_ends_with_its_assignment() {
+        let ownership = Ownership::default();
+        let partition = PartitionId(3);
+        let first = ownership.acquire(partition);
+        assert!(ownership.holds(partition, first));
+        ownership.release(partition);
+        assert!(!ownership.holds(partition, first));
+        let second = ownership.acquire(partition);
+        assert!(ownership.holds(partition, second) && !ownership.holds(partition, first));
+        assert!(ownership.freeze().holds(partition, second));
+    }
+}

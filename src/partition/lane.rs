@@ -1,0 +1,244 @@
+//! A lane: an OS thread that owns the windows of its partitions and one session of the model.
+//!
+//! It is the batching unit. Each round drains its partitions' queues in turn, folds, and makes one
+//! run: a backlog gives large batches, a quiet topic gives low latency, and there is nothing to tune.
+//! It sleeps only when nothing waits. The assigner gives it partitions and takes them away.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::model::ServingModel;
+use super::outputs::{Build, ModelText};
+use super::round::{Outlets, Round, Serving};
+use crate::domain::{PartitionId, Timestamp};
+use crate::infer::ForeignBatch;
+use crate::produce::{CommitterInput, ForecastEncoder};
+use crate::telemetry::metrics;
+
+/// What a lane is told to do.
+#[derive(Debug)]
+pub enum LaneCommand {
+    Serve(Box<Serving>),
+    /// Stop after the last whole round. `released` goes to the committer behind its output.
+    Release {
+        partition: PartitionId,
+        released: SyncSender<()>,
+    },
+    /// Ownership is lost: forget the partition, whatever is unfinished.
+    Discard {
+        partition: PartitionId,
+    },
+}
+
+/// What a lane is configured by.
+#[derive(Debug)]
+pub struct LaneSettings {
+    /// Number of the lane, for its metrics.
+    pub index: usize,
+    /// Most rows in one run.
+    pub batch_max: usize,
+    pub outlets: Outlets,
+    pub encoder: ForecastEncoder,
+}
+
+/// Why a lane ended early. A run that fails is no reason: its rows are `forecast_failed`.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    #[error(transparent)]
+    ForeignBatch(#[from] ForeignBatch),
+    #[error("the committer has ended")]
+    CommitterGone,
+}
+
+/// Records that a round may take for each row of its batch: duplicates and late ones need no row.
+const RECORDS_PER_ROW: usize = 4;
+/// How often the busy share is published.
+const BUSY_EVERY: Duration = Duration::from_secs(1);
+
+/// The state of a lane's thread.
+#[derive(Debug)]
+pub struct Lane {
+    settings: LaneSettings,
+    commands: mpsc::Receiver<LaneCommand>,
+    wake: Arc<Notify>,
+    committer: mpsc::Sender<CommitterInput>,
+    model: ServingModel,
+    text: ModelText,
+    servings: Vec<Serving>,
+    round: Round,
+    /// The partition that the next round begins with.
+    turn: usize,
+    busy: Busy,
+}
+
+#[derive(Debug)]
+struct Busy {
+    since: Instant,
+    worked: Duration,
+}
+
+impl Lane {
+    pub fn new(
+        settings: LaneSettings,
+        commands: mpsc::Receiver<LaneCommand>,
+        wake: Arc<Notify>,
+        committer: mpsc::Sender<CommitterInput>,
+        model: ServingModel,
+    ) -> Self {
+        let text = ModelText::of(&model);
+        let round = Round::new(&model, settings.batch_max);
+        let busy = Busy {
+            since: Instant::now(),
+            worked: Duration::ZERO,
+        };
+        Self {
+            settings,
+            commands,
+            wake,
+            committer,
+            model,
+            text,
+            servings: Vec::new(),
+            round,
+            turn: 0,
+            busy,
+        }
+    }
+
+    /// Works until the assigner is gone.
+    ///
+    /// # Errors
+    /// When the committer ended first.
+    pub async fn run(mut self) -> Result<(), LaneError> {
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                self.on_command(command).await?;
+            }
+            if self.servings.iter().any(Serving::has_records) {
+                self.work().await?;
+                continue;
+            }
+            self.busy.publish(self.settings.index);
+            tokio::select! {
+                biased; // a partition that is to be given up is given up before more is done for it
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command).await?,
+                    None => return Ok(()),
+                },
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+
+    async fn on_command(&mut self, command: LaneCommand) -> Result<(), LaneError> {
+        match command {
+            LaneCommand::Serve(serving) => {
+                debug!(partition = %serving.partition, position = %serving.position, "lane serves");
+                self.servings.push(*serving);
+                Ok(())
+            }
+            LaneCommand::Release {
+                partition,
+                released,
+            } => {
+                self.forget(partition);
+                self.send(CommitterInput::Released {
+                    partition,
+                    released,
+                })
+                .await
+            }
+            LaneCommand::Discard { partition } => {
+                self.forget(partition);
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, partition: PartitionId) {
+        self.servings
+            .retain(|serving| serving.partition != partition);
+    }
+
+    /// One round, from records to output batches on their way to the committer.
+    async fn work(&mut self) -> Result<(), LaneError> {
+        let began = Instant::now();
+        self.drain();
+        let folded = Instant::now();
+        metrics::round_folded(&self.round.counts, folded - began);
+        let rows = self.round.batch.len();
+        let outputs = self.model.forecaster.run(&self.round.batch)?;
+        let ran = Instant::now();
+        if rows > 0 {
+            metrics::batch_inferred(rows, ran - folded);
+        }
+        let build = Build {
+            model: &self.text,
+            outlets: &self.settings.outlets,
+            encoder: &self.settings.encoder,
+            names: &self.round.names,
+            outputs: &outputs,
+            now: Timestamp(jiff::Timestamp::now().as_millisecond()),
+        };
+        let mut batches = Vec::with_capacity(self.round.drafts.len());
+        for draft in &mut self.round.drafts {
+            let (first, end) = draft.pending;
+            let serving = &self.servings[draft.serving];
+            batches.push(build.batch(draft, serving, &self.round.pending[first..end]));
+        }
+        self.round.clear();
+        self.busy.worked += began.elapsed();
+        self.busy.publish(self.settings.index);
+        for batch in batches {
+            self.send(CommitterInput::Batch(batch)).await?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        let waiting = self
+            .servings
+            .iter()
+            .filter(|serving| serving.has_records())
+            .count();
+        let rows_max = self.settings.batch_max;
+        let share = (rows_max * RECORDS_PER_ROW / waiting.max(1)).max(1);
+        let rows_share = rows_max.div_ceil(waiting.max(1));
+        let partitions = self.servings.len();
+        for turn in 0..partitions {
+            let index = (self.turn + turn) % partitions;
+            let serving = &mut self.servings[index];
+            let rows_end = (self.round.batch.len() + rows_share).min(rows_max);
+            let context = (&self.model, &self.settings.outlets);
+            self.round.take((index, serving), share, rows_end, context);
+        }
+        self.turn = (self.turn + 1) % partitions.max(1);
+    }
+
+    /// Waits for room: back-pressure reaches the queues, and then Kafka.
+    async fn send(&self, input: CommitterInput) -> Result<(), LaneError> {
+        self.committer
+            .send(input)
+            .await
+            .map_err(|_closed| LaneError::CommitterGone)
+    }
+}
+
+impl Busy {
+    fn publish(&mut self, lane: usize) {
+        let now = Instant::now();
+        let elapsed = now - self.since;
+        if elapsed >= BUSY_EVERY {
+            metrics::lane_busy(lane, self.worked.as_secs_f64() / elapsed.as_secs_f64());
+            *self = Self {
+                since: now,
+                worked: Duration::ZERO,
+            };
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Where a partition's state comes from: what stays the same from commit to commit.
+
+use crate::domain::NextOffset;
+
+/// The part of the commit metadata that the fold does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// Hash of the configuration keys that the fold reads.
+    pub config_hash: u64,
+    /// Where the group started to read; no restore reads below it.
+    pub start: NextOffset,
+    /// Rows from below this offset may be incomplete; a forecast from them is `partial`.
+    pub whole_from: NextOffset,
+}

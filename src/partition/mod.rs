@@ -1,0 +1,24 @@
+//! The owner of a partition: its state, the rounds that work on it, and how it is taken over.
+//!
+//! A partition's windows live on one lane. [`Step`] is the pure fold of a record; a round drains the
+//! lane's partitions, runs the model once and makes output batches; a restore rebuilds a state and
+//! proves it by the committed checksum; the assigner moves partitions between these. No lock guards
+//! a window, no window is shared.
+
+mod assigner;
+mod lane;
+mod lineage;
+mod model;
+mod outputs;
+mod restore;
+mod round;
+mod step;
+
+pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle, Roster};
+pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
+pub use lineage::Lineage;
+pub use model::ServingModel;
+pub use outputs::RUNTIME_HEADER;
+pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
+pub use round::{DEADLINE_HEADER, Outlets, Serving};
+pub use step::{End, Placed, Step, Stepped};

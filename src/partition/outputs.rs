@@ -1,0 +1,204 @@
+//! From a round's results to output batches: forecasts in offset order, dead letters among them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crate::domain::{Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp};
+use crate::infer::{Outputs, RowForecast};
+use crate::produce::{DeadLetter, Destination, ForecastEncoder, OutputBatch};
+
+use super::model::ServingModel;
+use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving};
+
+/// The header of a forecast that names ONNX Runtime's version and the instruction set.
+pub const RUNTIME_HEADER: &str = "foretell.runtime";
+
+/// A guess of a forecast's size, to make room once per round.
+const OUTPUT_BYTES_GUESS: usize = 512;
+
+/// What all output batches of a round have in common.
+pub(super) struct Build<'a> {
+    pub(super) model: &'a ModelText,
+    pub(super) outlets: &'a Outlets,
+    pub(super) encoder: &'a ForecastEncoder,
+    /// Series names of the round.
+    pub(super) names: &'a str,
+    /// `None` when the run failed as a whole.
+    pub(super) outputs: &'a Outputs<'a>,
+    /// The wall clock, read once for the round; it decides emission only.
+    pub(super) now: Timestamp,
+}
+
+/// The parts of a forecast that are the same for every forecast of a model.
+#[derive(Debug)]
+pub(super) struct ModelText {
+    name: String,
+    version: String,
+    digest: String,
+    targets: Vec<String>,
+    levels: Vec<f64>,
+    runtime: Arc<str>,
+}
+
+impl ModelText {
+    pub(super) fn of(model: &ServingModel) -> Self {
+        let contract = model.package.contract();
+        Self {
+            name: contract.name().to_owned(),
+            version: contract.version().to_owned(),
+            digest: model.package.digest().to_owned(),
+            targets: contract.targets().map(str::to_owned).collect(),
+            levels: contract.quantiles().to_vec(),
+            runtime: Arc::clone(&model.runtime),
+        }
+    }
+}
+
+impl Build<'_> {
+    /// The output batch of one partition's part of the round.
+    pub(super) fn batch(
+        &self,
+        draft: &mut Draft,
+        serving: &Serving,
+        pending: &[Pending],
+    ) -> OutputBatch {
+        let mut batch = OutputBatch::new(serving.partition, serving.epoch, draft.from);
+        batch.to = draft.to;
+        batch.metadata = std::mem::take(&mut draft.metadata);
+        batch.newest = draft.newest;
+        batch.outcomes = draft.outcomes;
+        batch.reserve(pending.len(), OUTPUT_BYTES_GUESS);
+        for item in pending {
+            let record = item.batch.get(item.index);
+            let outcome = match &item.kind {
+                Kind::Due(due) => self.forecast(&mut batch, due, &record),
+                Kind::Refused { rejection, detail } => {
+                    let text = detail.as_ref().map(ToString::to_string);
+                    self.dead_letter(&mut batch, rejection.label(), text.as_deref(), &record);
+                    Outcome::Rejected(*rejection)
+                }
+            };
+            batch.outcomes.add(outcome);
+        }
+        batch
+    }
+
+    fn forecast(&self, batch: &mut OutputBatch, due: &Due, record: &Record<'_>) -> Outcome {
+        if self.is_expired(record) {
+            return Outcome::Expired;
+        }
+        let Some(row) = self.outputs.row(due.row) else {
+            let detail = "the model gave no finite forecast for this window";
+            self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(detail), record);
+            return Outcome::ForecastFailed;
+        };
+        let series = &self.names[due.series.0..due.series.1];
+        let Ok(()) = self.with_targets(&row, |targets| {
+            let forecast = Forecast {
+                series,
+                origin: due.origin,
+                step_ms: self.outlets.step_ms,
+                targets,
+                model: ModelName {
+                    name: &self.model.name,
+                    version: &self.model.version,
+                    digest: &self.model.digest,
+                },
+                source: Source {
+                    topic: &self.outlets.input_topic,
+                    partition: batch.partition,
+                    offset: due.offset,
+                },
+                imputed: due.imputed,
+                partial: due.partial,
+                window_hash: due.window_hash.cast_signed(),
+            };
+            batch.push(Destination::Forecasts, Some(series.as_bytes()), |out| {
+                self.encoder.encode(&forecast, out);
+                Ok::<_, Infallible>(Some(()))
+            })
+        });
+        batch.header(RUNTIME_HEADER, Some(self.model.runtime.as_bytes()));
+        for (name, value) in record.headers() {
+            if self
+                .outlets
+                .copy_headers
+                .iter()
+                .any(|wanted| wanted == name)
+            {
+                batch.header(name, value);
+            }
+        }
+        Outcome::Forecast
+    }
+
+    /// Arranges a row's numbers as targets and quantiles, without copying them.
+    fn with_targets<R>(
+        &self,
+        row: &RowForecast<'_>,
+        use_targets: impl FnOnce(&[Target<'_>]) -> R,
+    ) -> R {
+        let levels = &self.model.levels;
+        let quantiles: Vec<Quantile<'_>> = (0..self.model.targets.len())
+            .flat_map(|target| {
+                levels.iter().enumerate().map(move |(at, level)| Quantile {
+                    level: *level,
+                    values: row.quantile(target, at),
+                })
+            })
+            .collect();
+        let targets: Vec<Target<'_>> = self
+            .model
+            .targets
+            .iter()
+            .enumerate()
+            .map(|(at, name)| Target {
+                name,
+                mean: row.mean(at),
+                quantiles: &quantiles[at * levels.len()..(at + 1) * levels.len()],
+            })
+            .collect();
+        use_targets(&targets)
+    }
+
+    fn dead_letter(
+        &self,
+        batch: &mut OutputBatch,
+        reason: &str,
+        detail: Option<&str>,
+        record: &Record<'_>,
+    ) {
+        let topic = &self.outlets.input_topic;
+        DeadLetter {
+            reason,
+            detail,
+            topic,
+            partition: batch.partition,
+        }
+        .push(batch, record);
+    }
+
+    /// Past the record's own deadline, or older than anybody wants.
+    fn is_expired(&self, record: &Record<'_>) -> bool {
+        let too_old = self.outlets.max_age.is_some_and(|age| {
+            let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+            record
+                .timestamp
+                .is_some_and(|at| at.0.saturating_add(age) < self.now.0)
+        });
+        too_old || deadline(record).is_some_and(|deadline| deadline < self.now)
+    }
+}
+
+/// A header that is not a number is as good as none: it says nothing about when to stop.
+fn deadline(record: &Record<'_>) -> Option<Timestamp> {
+    let (_, value) = record
+        .headers()
+        .find(|(name, _)| *name == DEADLINE_HEADER)?;
+    std::str::from_utf8(value?)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .map(Timestamp)
+}

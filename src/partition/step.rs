@@ -1,0 +1,139 @@
+//! One record through the pure stages: decode, then fold. No clock, no I/O, no model.
+//!
+//! The live path and the silent replay of a restore both call [`Step::fold`], so they cannot differ.
+
+use super::lineage::Lineage;
+use crate::decode::{Decoder, Undecodable};
+use crate::domain::{CommitMetadata, NextOffset, Record, Rejection, placement};
+use crate::window::{FOLD_VERSION, SeriesKey, Table, Verdict, Window};
+
+/// The state of one partition.
+#[derive(Clone, Debug)]
+pub struct Step {
+    decoder: Decoder,
+    windows: Table,
+    lineage: Lineage,
+}
+
+/// What became of a record before any model was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Tombstone,
+    Undecodable(Undecodable),
+    Rejected(Rejection),
+    /// The newest row of this series: a forecast is due if its window is complete for the model.
+    Folded(SeriesKey),
+    LateFilled,
+    Duplicate,
+    Held,
+}
+
+/// A record's end and what else happened on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stepped {
+    pub end: End,
+    pub held_discarded: bool,
+    pub collapsed: bool,
+    pub evicted: u32,
+    /// The partition in which the Java client would have put the series, when it is another one.
+    pub misplaced: bool,
+}
+
+/// The partition that a record came from, to see whether its series belongs there.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    pub partition: i32,
+    /// Number of partitions of the topic.
+    pub partitions: i32,
+}
+
+impl Step {
+    pub fn new(decoder: Decoder, windows: Table, lineage: Lineage) -> Self {
+        Self {
+            decoder,
+            windows,
+            lineage,
+        }
+    }
+
+    /// Folds a record into the windows.
+    pub fn fold(&mut self, record: &Record<'_>, placed: Option<Placed>) -> Stepped {
+        let quiet = |end| Stepped {
+            end,
+            held_discarded: false,
+            collapsed: false,
+            evicted: 0,
+            misplaced: false,
+        };
+        let Some(value) = record.value else {
+            return quiet(End::Tombstone);
+        };
+        let reading = match self.decoder.decode(value) {
+            Ok(reading) => reading,
+            Err(undecodable) => return quiet(End::Undecodable(undecodable)),
+        };
+        let misplaced = placed.is_some_and(|placed| {
+            placement::partition_for(reading.series.as_bytes(), placed.partitions)
+                != placed.partition
+        });
+        let folding = self
+            .windows
+            .fold((record.offset, record.timestamp), &reading);
+        let end = match folding.verdict {
+            Verdict::Folded(series) => End::Folded(series),
+            Verdict::LateFilled => End::LateFilled,
+            Verdict::Duplicate => End::Duplicate,
+            Verdict::Held => End::Held,
+            Verdict::Rejected(rejection) => End::Rejected(rejection),
+        };
+        Stepped {
+            end,
+            held_discarded: folding.held_discarded,
+            collapsed: folding.collapsed,
+            evicted: folding.evicted,
+            misplaced,
+        }
+    }
+
+    /// The same state under another lineage: what a restore found out about it.
+    #[must_use]
+    pub fn with_lineage(self, lineage: Lineage) -> Self {
+        Self { lineage, ..self }
+    }
+
+    pub fn windows(&self) -> &Table {
+        &self.windows
+    }
+
+    /// The window of a series that was folded by the last record.
+    pub fn window(&self, series: SeriesKey) -> Option<Window<'_>> {
+        self.windows.window(series)
+    }
+
+    /// True when the window holds a row that no restore could prove whole.
+    pub fn is_partial(&self, window: &Window<'_>) -> bool {
+        self.lineage.whole_from.is_past(window.lowest_offset())
+    }
+
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// Everything a later restore needs, as of the position after the last record folded.
+    pub fn metadata(&mut self, next: NextOffset) -> CommitMetadata {
+        let Lineage {
+            config_hash,
+            start,
+            whole_from,
+        } = self.lineage;
+        CommitMetadata {
+            fold_version: FOLD_VERSION,
+            config_hash,
+            start,
+            whole_from,
+            rebuild: self.windows.rebuild_point(next),
+            stream_time: self.windows.stream_time(),
+            checksum: self.windows.checksum(),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The committer: collects finished output batches and commits them, one commit after the other.
+//!
+//! It runs on a thread of its own and owns the producer. Commits follow the load: while one is under
+//! way the next one's batches gather. Ownership is frozen for the length of a commit, so a partition
+//! cannot change hands between the check and the commit; batches of an older epoch are dropped. A
+//! commit that aborted sends the same batches again; state is never rolled back.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, warn};
+
+use super::output::OutputBatch;
+use super::producer::{Attempt, CommitError, Guarantee, OutputProducer, ProducerSettings};
+use crate::domain::{Epoch, NextOffset, PartitionId};
+use crate::ownership::Ownership;
+use crate::telemetry::metrics::{self, TransactionResult};
+
+/// What the committer needs of the consumer group.
+pub trait Membership: Send {
+    /// Metadata of a consumer that has a generation and a member id; `None` when it has not.
+    fn metadata(&self) -> Option<ConsumerGroupMetadata>;
+
+    /// Commits offsets outside of a transaction.
+    ///
+    /// # Errors
+    /// What the coordinator answered.
+    fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()>;
+}
+
+/// What arrives at the committer, in the order in which each lane sent it.
+#[derive(Debug)]
+pub enum CommitterInput {
+    Batch(OutputBatch),
+    /// Everything that this lane had for a revoked partition was sent before. The sender is dropped
+    /// once that is committed, which lets the rebalance hook go on.
+    Released {
+        partition: PartitionId,
+        released: SyncSender<()>,
+    },
+}
+
+/// What the committer is configured by.
+#[derive(Clone, Debug)]
+pub struct CommitterSettings {
+    pub producer: ProducerSettings,
+    /// Least time between the starts of two commits.
+    pub commit_interval_min: Duration,
+}
+
+/// Output records in one transaction; what is ready beyond it goes into the next one.
+const OUTPUTS_MAX: usize = 100_000;
+/// Output bytes in one transaction.
+const BYTES_MAX: usize = 64 << 20;
+/// Wait before a commit is tried again, doubled up to the maximum.
+const BACK_OFF: Duration = Duration::from_millis(20);
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+
+/// The state of the committer thread.
+pub struct Committer {
+    producer: OutputProducer,
+    guarantee: Guarantee,
+    interval: Duration,
+    ownership: Ownership,
+    group: Box<dyn Membership>,
+    inputs: mpsc::Receiver<CommitterInput>,
+    /// Where each partition's last commit ended, to see that ranges join.
+    committed: BTreeMap<PartitionId, (Epoch, NextOffset)>,
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer")
+            .field("guarantee", &self.guarantee)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Inputs that go into one commit.
+#[derive(Default)]
+struct Gathered {
+    batches: Vec<OutputBatch>,
+    released: Vec<(PartitionId, SyncSender<()>)>,
+    outputs: usize,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn add(&mut self, input: CommitterInput) {
+        match input {
+            CommitterInput::Batch(batch) => {
+                self.outputs += batch.len();
+                self.bytes += batch.byte_len();
+                self.batches.push(batch);
+            }
+            CommitterInput::Released {
+                partition,
+                released,
+            } => {
+                self.released.push((partition, released));
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.outputs >= OUTPUTS_MAX || self.bytes >= BYTES_MAX
+    }
+}
+
+impl Committer {
+    /// Connects the producer. Blocks while a predecessor's transaction is aborted.
+    ///
+    /// # Errors
+    /// When the producer cannot be created or its transactions cannot be initialised.
+    pub fn connect(
+        settings: CommitterSettings,
+        ownership: Ownership,
+        group: Box<dyn Membership>,
+        inputs: mpsc::Receiver<CommitterInput>,
+    ) -> Result<Self, CommitError> {
+        let CommitterSettings {
+            producer,
+            commit_interval_min,
+        } = settings;
+        Ok(Self {
+            guarantee: producer.guarantee,
+            producer: OutputProducer::connect(producer)?,
+            interval: commit_interval_min,
+            ownership,
+            group,
+            inputs,
+            committed: BTreeMap::new(),
+        })
+    }
+
+    /// Commits until every sender is gone and everything they sent is committed or dropped.
+    ///
+    /// # Errors
+    /// When a result cannot be trusted: the process must end and resume from what was committed.
+    pub async fn run(mut self) -> Result<(), CommitError> {
+        let mut next_commit = Instant::now();
+        while let Some(first) = self.inputs.recv().await {
+            let mut gathered = Gathered::default();
+            gathered.add(first);
+            self.gather_until(next_commit, &mut gathered).await;
+            next_commit = Instant::now() + self.interval;
+            self.commit(gathered).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is ready, and what becomes ready until `deadline`. Nobody who waits for a release
+    /// is kept waiting for the interval.
+    async fn gather_until(&mut self, deadline: Instant, gathered: &mut Gathered) {
+        while !gathered.is_full() {
+            if let Ok(input) = self.inputs.try_recv() {
+                gathered.add(input);
+            } else if !gathered.released.is_empty() || Instant::now() >= deadline {
+                return;
+            } else {
+                match timeout_at(deadline, self.inputs.recv()).await {
+                    Ok(Some(input)) => gathered.add(input),
+                    Ok(None) | Err(_) => return,
+                }
+            }
+        }
+    }
+
+    async fn commit(&mut self, gathered: Gathered) -> Result<(), CommitError> {
+        let Gathered {
+            mut batches,
+            released,
+            ..
+        } = gathered;
+        let mut back_off = BACK_OFF;
+        let began = Instant::now();
+        while !batches.is_empty() {
+            match self.attempt(&mut batches)? {
+                Progress::Done => break,
+                Progress::Again => {
+                    sleep_until(Instant::now() + back_off).await;
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                }
+            }
+        }
+        if !batches.is_empty() {
+            metrics::commit_seconds(began.elapsed());
+            for batch in &batches {
+                metrics::committed(batch.partition, &batch.outcomes, batch.to, batch.newest);
+            }
+        }
+        for (partition, acknowledgement) in released {
+            debug!(%partition, "released");
+            self.committed.remove(&partition);
+            drop(acknowledgement);
+        }
+        Ok(())
+    }
+
+    /// One attempt, with ownership frozen from the check to the result.
+    fn attempt(&mut self, batches: &mut Vec<OutputBatch>) -> Result<Progress, CommitError> {
+        let ownership = self.ownership.clone();
+        let frozen = ownership.freeze();
+        let before = batches.len();
+        batches.retain(|batch| frozen.holds(batch.partition, batch.epoch));
+        if batches.len() < before {
+            let dropped = before - batches.len();
+            warn!(
+                dropped,
+                "output batches of partitions that are no longer ours are dropped"
+            );
+            metrics::batches_stale(dropped);
+        }
+        if batches.is_empty() {
+            return Ok(Progress::Done);
+        }
+        self.check_contiguous(batches);
+        let Some(group) = self.group.metadata() else {
+            // Kicked out or rejoining: the next rebalance says whose the partitions are.
+            metrics::transaction(TransactionResult::NotAMember);
+            return Ok(Progress::Again);
+        };
+        let result = match self.guarantee {
+            Guarantee::ExactlyOnce => self.producer.transact(batches, &group),
+            Guarantee::AtLeastOnce => self.publish(batches),
+        };
+        match result {
+            Ok(()) => {
+                for batch in batches.iter() {
+                    self.committed
+                        .insert(batch.partition, (batch.epoch, batch.to));
+                }
+                metrics::transaction(TransactionResult::Committed);
+                Ok(Progress::Done)
+            }
+            Err(Attempt::Again { step, error }) => {
+                warn!(step, %error, "commit failed; the same output is sent again");
+                metrics::transaction(TransactionResult::Aborted);
+                Ok(Progress::Again)
+            }
+            Err(Attempt::End(error)) => {
+                metrics::transaction(TransactionResult::Indefinite);
+                Err(error)
+            }
+        }
+    }
+
+    fn publish(&self, batches: &[OutputBatch]) -> Result<(), Attempt> {
+        let offsets = self.producer.publish(batches)?;
+        self.group.commit(&offsets).map_err(|error| Attempt::Again {
+            step: "committing the offsets",
+            error,
+        })
+    }
+
+    /// Commits join without a gap: where one ended, the next begins, within an epoch.
+    fn check_contiguous(&self, batches: &[OutputBatch]) {
+        let mut ends = self.committed.clone();
+        for batch in batches {
+            if let Some((epoch, end)) = ends.get(&batch.partition) {
+                assert!(
+                    *epoch != batch.epoch || *end == batch.from,
+                    "partition {} was committed to {end}, the next batch begins at {}",
+                    batch.partition,
+                    batch.from
+                );
+            }
+            ends.insert(batch.partition, (batch.epoch, batch.to));
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    Done,
+    Again,
+}

@@ -1,0 +1,124 @@
+//! Dead letters: the original key and bytes of a record that was refused, with the reason in headers.
+//!
+//! Everything in one comes from the record, nothing from a clock, so a repeated attempt writes the
+//! same bytes.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use super::output::{Destination, OutputBatch};
+use crate::domain::{PartitionId, Record};
+
+/// Longest key kept, in bytes.
+pub const KEY_BYTES_MAX: usize = 16 << 10;
+/// Longest value kept, in bytes: with headers well below Kafka's default `message.max.bytes`.
+pub const VALUE_BYTES_MAX: usize = 512 << 10;
+/// Longest detail, in bytes.
+const DETAIL_BYTES_MAX: usize = 512;
+
+/// Why a record is refused: one of the closed set of reasons.
+pub const REASON_HEADER: &str = "foretell.reason";
+/// A sentence for people, where there is more to say than the reason.
+pub const DETAIL_HEADER: &str = "foretell.detail";
+pub const SOURCE_TOPIC_HEADER: &str = "foretell.source.topic";
+pub const SOURCE_PARTITION_HEADER: &str = "foretell.source.partition";
+pub const SOURCE_OFFSET_HEADER: &str = "foretell.source.offset";
+/// Record timestamp, milliseconds since the epoch; absent where the record has none.
+pub const SOURCE_TIMESTAMP_HEADER: &str = "foretell.source.timestamp";
+/// Length of the original value, present only where it was cut.
+pub const VALUE_BYTES_HEADER: &str = "foretell.value.bytes";
+/// SHA-256 of the original value in hexadecimal, present only where it was cut.
+pub const VALUE_SHA256_HEADER: &str = "foretell.value.sha256";
+
+/// Why and where from.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetter<'a> {
+    pub reason: &'a str,
+    pub detail: Option<&'a str>,
+    pub topic: &'a str,
+    pub partition: PartitionId,
+}
+
+impl DeadLetter<'_> {
+    /// Appends the letter for `record`.
+    pub fn push(&self, batch: &mut OutputBatch, record: &Record<'_>) {
+        let key = record.key.map(|key| &key[..key.len().min(KEY_BYTES_MAX)]);
+        let kept = record
+            .value
+            .map(|value| &value[..value.len().min(VALUE_BYTES_MAX)]);
+        let Ok(()) = batch.push(Destination::DeadLetters, key, |out| {
+            Ok::<_, Infallible>(kept.map(|value| out.extend_from_slice(value)))
+        });
+        batch.header(REASON_HEADER, Some(self.reason.as_bytes()));
+        if let Some(detail) = self.detail {
+            let end = detail.floor_char_boundary(DETAIL_BYTES_MAX);
+            batch.header(DETAIL_HEADER, Some(&detail.as_bytes()[..end]));
+        }
+        batch.header(SOURCE_TOPIC_HEADER, Some(self.topic.as_bytes()));
+        number(batch, SOURCE_PARTITION_HEADER, i64::from(self.partition.0));
+        number(batch, SOURCE_OFFSET_HEADER, record.offset.get());
+        if let Some(timestamp) = record.timestamp {
+            number(batch, SOURCE_TIMESTAMP_HEADER, timestamp.0);
+        }
+        if let Some(value) = record.value
+            && value.len() > VALUE_BYTES_MAX
+        {
+            batch.header(VALUE_BYTES_HEADER, Some(value.len().to_string().as_bytes()));
+            let mut digest = String::with_capacity(64);
+            for byte in Sha256::digest(value) {
+                // Writing to a String cannot fail.
+                let _written = write!(digest, "{byte:02x}");
+            }
+            batch.header(VALUE_SHA256_HEADER, Some(digest.as_bytes()));
+        }
+    }
+}
+
+fn number(batch: &mut OutputBatch, name: &str, value: i64) {
+    batch.header(name, Some(value.to_string().as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Epoch, NextOffset, Offset, RecordBatch, Timestamp};
+
+    #[test]
+    fn a_letter_carries_the_original_and_says_what_was_cut() {
+        let value = vec![7_u8; VALUE_BYTES_MAX + 1];
+        let mut records = RecordBatch::default();
+        let at = (Offset::new(41).unwrap(), Some(Timestamp(5)));
+        records.push(at, Some(b"key"), Some(&value), []);
+        let mut batch = OutputBatch::new(PartitionId(2), Epoch(1), NextOffset::ZERO);
+        let letter = DeadLetter {
+            reason: "undecodable",
+            detail: Some("what"),
+            topic: "observations",
+            partition: PartitionId(2),
+        };
+        letter.push(&mut batch, &records.get(0));
+
+        let output = batch.iter().next().unwrap();
+        assert_eq!(output.destination, Destination::DeadLetters);
+        assert_eq!(output.key, Some(&b"key"[..]));
+        assert_eq!(output.value.unwrap().len(), VALUE_BYTES_MAX);
+        let headers: Vec<(&str, String)> = output
+            .headers()
+            .map(|(name, value)| (name, String::from_utf8_lossy(value.unwrap()).into_owned()))
+            .collect();
+        let get = |wanted| {
+            headers
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .unwrap()
+                .1
+                .clone()
+        };
+        assert_eq!(get(REASON_HEADER), "undecodable");
+        assert_eq!(get(SOURCE_OFFSET_HEADER), "41");
+        assert_eq!(get(VALUE_BYTES_HEADER), (VALUE_BYTES_MAX + 1).to_string());
+        assert_eq!(get(VALUE_SHA256_HEADER).len(), 64);
+    }
+}

@@ -1,0 +1,22 @@
+//! Stage 5: outputs to Kafka.
+//!
+//! Forecasts and dead letters are encoded into output batches; the committer sends them with the
+//! input offsets that they cover. It is the only caller of the transaction API. No transaction is
+//! open while anything is computed.
+
+mod avro;
+mod committer;
+mod dead_letter;
+mod encode;
+mod observation;
+mod output;
+mod producer;
+
+pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
+pub use dead_letter::*;
+pub use encode::{FORECAST_SCHEMA, ForecastEncoder, ForecastFormat};
+pub use observation::{
+    EncodeError, ObservationEncoder, ObservationSchemaError, observation_schema,
+};
+pub use output::{Destination, Output, OutputBatch};
+pub use producer::{CommitError, Guarantee, ProducerSettings};

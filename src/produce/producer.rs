@@ -1,0 +1,440 @@
+//! The producer, and one attempt to publish output batches with their offsets.
+//!
+//! The only file that names the transaction API. The result of an attempt says what may be done
+//! next: send the same batches again, or nothing with this producer any more.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::util::Timeout;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::output::{Destination, Output, OutputBatch};
+
+/// What is promised to readers of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Outputs and offsets in one transaction.
+    ExactlyOnce,
+    /// Outputs first, then the offsets: a crash between the two repeats outputs.
+    AtLeastOnce,
+}
+
+/// What the producer is configured by.
+#[derive(Clone, Debug)]
+pub struct ProducerSettings {
+    /// Brokers, security and `client.id`.
+    pub config: ClientConfig,
+    pub guarantee: Guarantee,
+    pub transactional_id: String,
+    pub transaction_timeout: Duration,
+    /// Below the transaction timeout, so that a delivery fails before its transaction does.
+    pub message_timeout: Duration,
+    pub socket_timeout: Duration,
+    pub input_topic: String,
+    pub forecasts_topic: String,
+    pub dead_letters_topic: String,
+}
+
+/// Why the producer cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    #[error("the producer could not be created: {0}; look at [kafka] and [kafka.properties]")]
+    Create(#[source] KafkaError),
+    #[error(
+        "transactions could not be initialised as {transactional_id}: {error}; is the transaction coordinator reachable, and may the principal write with this transactional id?"
+    )]
+    Init {
+        transactional_id: String,
+        error: KafkaError,
+    },
+    #[error(
+        "{step} ended without a result that can be trusted: {error}; a restart resumes from what was committed"
+    )]
+    Indefinite {
+        step: &'static str,
+        error: KafkaError,
+    },
+    #[error(
+        "a record of {bytes} bytes for {topic} is larger than the producer takes: {error}; raise message.max.bytes in [kafka.properties] and on the topic"
+    )]
+    TooLarge {
+        topic: String,
+        bytes: usize,
+        error: KafkaError,
+    },
+    #[error("the offsets of {count} partitions could not be put into a commit: {error}")]
+    Offsets { count: usize, error: KafkaError },
+}
+
+/// How an attempt that did not commit ended.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// Nothing of it is visible; the same batches may be sent again.
+    Again {
+        step: &'static str,
+        error: KafkaError,
+    },
+    /// The worker must end.
+    End(CommitError),
+}
+
+/// Sleep between looks at the delivery reports while none arrives. rdkafka's own flush waits 100 ms,
+/// and its poll spins for waits below a millisecond.
+const SERVE_PAUSE: Duration = Duration::from_micros(200);
+/// One call of the abort API; its event queue is served between calls.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long `init_transactions` may take: a predecessor's open transaction is aborted in it.
+const INIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one request that adds offsets to the transaction may take before it is repeated.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The producer of the worker.
+pub(super) struct OutputProducer {
+    producer: BaseProducer<Deliveries>,
+    settings: ProducerSettings,
+}
+
+impl fmt::Debug for OutputProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputProducer").finish_non_exhaustive()
+    }
+}
+
+impl OutputProducer {
+    /// Creates the producer and, exactly once, fences predecessors with the same transactional id.
+    pub(super) fn connect(settings: ProducerSettings) -> Result<Self, CommitError> {
+        let config = configuration(&settings);
+        let producer: BaseProducer<Deliveries> = config
+            .create_with_context(Deliveries::default())
+            .map_err(CommitError::Create)?;
+        if settings.guarantee == Guarantee::ExactlyOnce {
+            producer
+                .init_transactions(INIT_TIMEOUT)
+                .map_err(|error| CommitError::Init {
+                    transactional_id: settings.transactional_id.clone(),
+                    error,
+                })?;
+        }
+        Ok(Self { producer, settings })
+    }
+
+    /// Publishes `batches` and the offsets they end at in one transaction.
+    pub(super) fn transact(
+        &self,
+        batches: &[OutputBatch],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), Attempt> {
+        let offsets = self.offsets(batches).map_err(Attempt::End)?;
+        self.producer
+            .begin_transaction()
+            .map_err(|error| triage("beginning a transaction", error))?;
+        self.transact_begun(batches, &offsets, group)
+            .inspect_err(|attempt| match attempt {
+                Attempt::Again { step, error } => {
+                    warn!(step, %error, "transaction aborts; its output is sent again")
+                }
+                Attempt::End(_) => {}
+            })
+            .or_else(|attempt| match attempt {
+                Attempt::Again { step, error } => {
+                    self.abort().map_err(Attempt::End)?;
+                    Err(Attempt::Again { step, error })
+                }
+                end @ Attempt::End(_) => Err(end),
+            })
+    }
+
+    fn transact_begun(
+        &self,
+        batches: &[OutputBatch],
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), Attempt> {
+        self.send(batches)?;
+        let began = Instant::now();
+        loop {
+            // While the records are on their way the coordinator is told of the offsets.
+            match self
+                .producer
+                .send_offsets_to_transaction(offsets, group, OFFSETS_TIMEOUT)
+            {
+                Ok(()) => break,
+                Err(error)
+                    if is_retriable(&error)
+                        && began.elapsed() < self.settings.transaction_timeout => {}
+                Err(error) => return Err(triage("adding the offsets to the transaction", error)),
+            }
+        }
+        self.serve_until_delivered(began)?;
+        loop {
+            match self.producer.commit_transaction(Timeout::Never) {
+                Ok(()) => return Ok(()),
+                Err(error)
+                    if is_retriable(&error)
+                        && began.elapsed() < self.settings.transaction_timeout =>
+                {
+                    self.serve();
+                }
+                Err(error) => return Err(triage("committing the transaction", error)),
+            }
+        }
+    }
+
+    /// Publishes `batches` and waits until every record is acknowledged; the caller commits after.
+    pub(super) fn publish(&self, batches: &[OutputBatch]) -> Result<TopicPartitionList, Attempt> {
+        let offsets = self.offsets(batches).map_err(Attempt::End)?;
+        self.producer.context().take();
+        self.send(batches)?;
+        self.serve_until_delivered(Instant::now())?;
+        match self.producer.context().take() {
+            None => Ok(offsets),
+            Some(error) => Err(Attempt::Again {
+                step: "delivering the output",
+                error,
+            }),
+        }
+    }
+
+    fn offsets(&self, batches: &[OutputBatch]) -> Result<TopicPartitionList, CommitError> {
+        let failed = |error| CommitError::Offsets {
+            count: batches.len(),
+            error,
+        };
+        let mut offsets = TopicPartitionList::with_capacity(batches.len());
+        // Batches of a partition stand in order: the last one has the offset to commit.
+        for (index, batch) in batches.iter().enumerate() {
+            if batches[index + 1..]
+                .iter()
+                .any(|later| later.partition == batch.partition)
+            {
+                continue;
+            }
+            let mut element = offsets.add_partition(&self.settings.input_topic, batch.partition.0);
+            element
+                .set_offset(Offset::Offset(batch.to.get()))
+                .map_err(failed)?;
+            element.set_metadata(&batch.metadata);
+        }
+        // librdkafka takes an empty list for "nothing to do" and answers Ok.
+        assert!(offsets.count() > 0, "a commit without offsets");
+        Ok(offsets)
+    }
+
+    fn send(&self, batches: &[OutputBatch]) -> Result<(), Attempt> {
+        for output in batches.iter().flat_map(OutputBatch::iter) {
+            self.send_one(&output)?;
+        }
+        Ok(())
+    }
+
+    fn send_one(&self, output: &Output<'_>) -> Result<(), Attempt> {
+        let topic = match output.destination {
+            Destination::Forecasts => &self.settings.forecasts_topic,
+            Destination::DeadLetters => &self.settings.dead_letters_topic,
+        };
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+        if let Some(key) = output.key {
+            record = record.key(key);
+        }
+        if let Some(value) = output.value {
+            record = record.payload(value);
+        }
+        if output.header_count() > 0 {
+            let headers = OwnedHeaders::new_with_capacity(output.header_count());
+            record = record.headers(output.headers().fold(headers, |headers, (key, value)| {
+                headers.insert(Header { key, value })
+            }));
+        }
+        loop {
+            record = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                    self.serve();
+                    unsent
+                }
+                Err((
+                    error @ KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge),
+                    _,
+                )) => {
+                    let bytes = output.value.map_or(0, <[u8]>::len);
+                    let topic = topic.clone();
+                    return Err(Attempt::End(CommitError::TooLarge {
+                        topic,
+                        bytes,
+                        error,
+                    }));
+                }
+                Err((error, _)) => return Err(triage("producing", error)),
+            };
+        }
+    }
+
+    /// Serves delivery reports until none is outstanding. Bounded by `message.timeout.ms`, after
+    /// which librdkafka reports the rest as failed.
+    fn serve_until_delivered(&self, began: Instant) -> Result<(), Attempt> {
+        let limit = self.settings.transaction_timeout * 2;
+        while self.producer.in_flight_count() > 0 {
+            self.serve();
+            if began.elapsed() > limit {
+                let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+                return Err(Attempt::End(CommitError::Indefinite {
+                    step: "delivering the output",
+                    error,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves what has arrived; sleeps a moment if nothing has.
+    fn serve(&self) {
+        let before = self.producer.in_flight_count();
+        self.producer.poll(Duration::ZERO);
+        if self.producer.in_flight_count() == before {
+            std::thread::park_timeout(SERVE_PAUSE);
+        }
+    }
+
+    /// Aborts; the event queue is served between short calls, or librdkafka waits for it for ever.
+    fn abort(&self) -> Result<(), CommitError> {
+        let began = Instant::now();
+        loop {
+            match self.producer.abort_transaction(ABORT_TIMEOUT) {
+                Ok(()) => return Ok(()),
+                Err(error)
+                    if is_fatal(&error) || began.elapsed() > self.settings.transaction_timeout =>
+                {
+                    return Err(CommitError::Indefinite {
+                        step: "aborting the transaction",
+                        error,
+                    });
+                }
+                Err(_) => self.serve(),
+            }
+        }
+    }
+}
+
+fn triage(step: &'static str, error: KafkaError) -> Attempt {
+    match &error {
+        KafkaError::Transaction(cause)
+            if !cause.is_fatal() && (cause.txn_requires_abort() || cause.is_retriable()) =>
+        {
+            Attempt::Again { step, error }
+        }
+        // A local produce error leaves the transaction open and whole: abort it and try again.
+        KafkaError::MessageProduction(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::MessageTimedOut,
+        ) => Attempt::Again { step, error },
+        _ => Attempt::End(CommitError::Indefinite { step, error }),
+    }
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Transaction(cause) => {
+            cause.is_retriable() && !cause.txn_requires_abort() && !cause.is_fatal()
+        }
+        // The wrapper's flush ran out of time before EndTxn was sent.
+        KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut) => true,
+        _ => false,
+    }
+}
+
+fn is_fatal(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Transaction(cause) => cause.is_fatal(),
+        _ => false,
+    }
+}
+
+fn configuration(settings: &ProducerSettings) -> ClientConfig {
+    let timeout = settings.transaction_timeout.as_millis();
+    let mut config = settings.config.clone();
+    config
+        // The Java client's placement, so that a series stays whole between mixed publishers.
+        .set("partitioner", "murmur2_random")
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "0")
+        .set("queue.buffering.max.messages", "1000000")
+        .set("queue.buffering.max.kbytes", "262144")
+        .set(
+            "message.timeout.ms",
+            settings.message_timeout.as_millis().to_string(),
+        );
+    if settings.guarantee == Guarantee::ExactlyOnce {
+        config
+            .set("transactional.id", &settings.transactional_id)
+            .set("transaction.timeout.ms", timeout.to_string())
+            .set(
+                "socket.timeout.ms",
+                settings.socket_timeout.as_millis().to_string(),
+            )
+            // The coordinator answers CONCURRENT_TRANSACTIONS until the last markers are written, and
+            // librdkafka waits this long before it asks again (PROTOCOL, finding 13).
+            .set("retry.backoff.ms", "2")
+            .set("retry.backoff.max.ms", "5");
+    }
+    config
+}
+
+/// Remembers the first failed delivery since it was last asked.
+#[derive(Clone, Debug, Default)]
+struct Deliveries {
+    failed: Arc<Mutex<Option<KafkaError>>>,
+}
+
+impl Deliveries {
+    fn take(&self) -> Option<KafkaError> {
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => error!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                info!(target: "librdkafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(target: "librdkafka", %error, reason, "producer error");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert_with(|| error.clone());
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! What the fold of a partition is told: the grid, the size of the windows and the policies.
+//!
+//! [`WindowSettings`] is plain numbers that anyone may fill in; [`WindowConfig`] is the same after
+//! every bound was checked, and the only form that a [`super::Table`] takes. Its hash goes into the
+//! commit metadata, so that a state is never compared with one that other rules made.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::domain::Grid;
+
+/// What becomes of a record that lacks a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingPolicy {
+    /// Its cell is missing; forecasts impute it.
+    Impute,
+    /// The record is rejected as `missing_value`.
+    Reject,
+}
+
+/// What becomes of a record that says something else about a known cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictPolicy {
+    /// The first value stays; the record is rejected as `conflicting_duplicate`.
+    Keep,
+    /// The cells that the record has are overwritten.
+    Replace,
+}
+
+/// The keys that the fold reads, not checked yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSettings {
+    pub grid: Grid,
+    /// Slots of the longest model window, at least 1.
+    pub length: usize,
+    /// Longest run of missing steps that imputation bridges. The table keeps `length + gap_max` slots.
+    pub gap_max: usize,
+    /// Number of features, at least 1: the cells of one slot.
+    pub features: usize,
+    /// How far an observation's time may lie after its record's timestamp.
+    pub future_max_ms: i64,
+    /// How far a time may lie off the grid, at most half a step.
+    pub grid_tolerance_ms: i64,
+    /// Most series in one partition.
+    pub series_max: usize,
+    /// Stream time after the last change of a series until it is dropped.
+    pub series_idle_ms: i64,
+    pub missing: MissingPolicy,
+    pub on_conflict: ConflictPolicy,
+    /// Conflicting duplicates in a row of one series that raise the collapse alarm, at least 1.
+    pub collapse_after: u32,
+}
+
+impl WindowSettings {
+    /// Series of a partition unless the configuration says otherwise.
+    pub const SERIES_MAX_DEFAULT: usize = 100_000;
+    /// Conflicting duplicates in a row unless the configuration says otherwise.
+    pub const COLLAPSE_AFTER_DEFAULT: u32 = 5;
+
+    /// Settings with every default of the product.
+    pub fn new(grid: Grid, length: usize, gap_max: usize, features: usize) -> Self {
+        Self {
+            grid,
+            length,
+            gap_max,
+            features,
+            future_max_ms: grid.step_ms(),
+            grid_tolerance_ms: grid.step_ms() / 10,
+            series_max: Self::SERIES_MAX_DEFAULT,
+            series_idle_ms: span_ms(grid, length, gap_max).saturating_mul(2),
+            missing: MissingPolicy::Impute,
+            on_conflict: ConflictPolicy::Keep,
+            collapse_after: Self::COLLAPSE_AFTER_DEFAULT,
+        }
+    }
+}
+
+/// Time that the kept slots of a series cover.
+fn span_ms(grid: Grid, length: usize, gap_max: usize) -> i64 {
+    i64::try_from(length.saturating_add(gap_max))
+        .unwrap_or(i64::MAX)
+        .saturating_mul(grid.step_ms())
+}
+
+/// Why settings do not make a [`WindowConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WindowConfigError {
+    #[error("the window's length is 0; give it at least one step")]
+    NoLength,
+    #[error(
+        "length and gap_max together are {rows} steps; at most {} are kept for a series",
+        WindowConfig::ROWS_MAX
+    )]
+    TooManyRows { rows: usize },
+    #[error(
+        "{features} features are configured; name from 1 to {}",
+        WindowConfig::FEATURES_MAX
+    )]
+    Features { features: usize },
+    #[error(
+        "{rows} steps of {features} features are {cells} values for one series; at most {} are \
+         kept: shorten the window or name fewer features",
+        WindowConfig::CELLS_MAX
+    )]
+    TooManyCells {
+        rows: usize,
+        features: usize,
+        cells: usize,
+    },
+    #[error(
+        "future_max is {future_max_ms} ms; it must be from 0 to {most_ms} ms, a quarter of the \
+         window or one step, whichever is longer"
+    )]
+    FutureMax { future_max_ms: i64, most_ms: i64 },
+    #[error(
+        "grid_tolerance is {grid_tolerance_ms} ms; it must be from 0 to half a step, {most_ms} ms"
+    )]
+    GridTolerance {
+        grid_tolerance_ms: i64,
+        most_ms: i64,
+    },
+    #[error(
+        "series_max is {series_max}; it must be from 1 to {}",
+        WindowConfig::SERIES_MAX_MOST
+    )]
+    SeriesMax { series_max: usize },
+    #[error(
+        "series_idle is {series_idle_ms} ms; it must be at least twice the window's span, {least_ms} ms"
+    )]
+    SeriesIdle { series_idle_ms: i64, least_ms: i64 },
+    #[error("collapse_after is 0; it must be at least 1")]
+    NoCollapseAfter,
+}
+
+/// The checked keys that the fold reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowConfig {
+    settings: WindowSettings,
+    /// `length + gap_max`.
+    rows: usize,
+}
+
+impl WindowConfig {
+    /// Most slots kept for a series.
+    pub const ROWS_MAX: usize = 65_536;
+    /// Most features.
+    pub const FEATURES_MAX: usize = 1_024;
+    /// Most cells kept for a series: 32 MiB.
+    pub const CELLS_MAX: usize = 4_194_304;
+    /// Highest `series_max`; the table numbers its series with 32 bits.
+    pub const SERIES_MAX_MOST: usize = 16_000_000;
+
+    /// # Errors
+    /// The first bound that does not hold.
+    pub fn new(settings: WindowSettings) -> Result<Self, WindowConfigError> {
+        let WindowSettings {
+            grid,
+            length,
+            gap_max,
+            features,
+            future_max_ms,
+            grid_tolerance_ms,
+            series_max,
+            series_idle_ms,
+            missing: _,
+            on_conflict: _,
+            collapse_after,
+        } = settings;
+        let rows = checked_rows(length, gap_max, features)?;
+        let span_ms = span_ms(grid, length, gap_max);
+        // One step is the default and has to be allowed with windows of fewer than four steps too.
+        let most_ms = (span_ms / 4).max(grid.step_ms());
+        if !(0..=most_ms).contains(&future_max_ms) {
+            return Err(WindowConfigError::FutureMax {
+                future_max_ms,
+                most_ms,
+            });
+        }
+        let half_step_ms = grid.step_ms() / 2;
+        if !(0..=half_step_ms).contains(&grid_tolerance_ms) {
+            return Err(WindowConfigError::GridTolerance {
+                grid_tolerance_ms,
+                most_ms: half_step_ms,
+            });
+        }
+        if !(1..=Self::SERIES_MAX_MOST).contains(&series_max) {
+            return Err(WindowConfigError::SeriesMax { series_max });
+        }
+        let least_ms = span_ms.saturating_mul(2);
+        if series_idle_ms < least_ms {
+            return Err(WindowConfigError::SeriesIdle {
+                series_idle_ms,
+                least_ms,
+            });
+        }
+        if collapse_after == 0 {
+            return Err(WindowConfigError::NoCollapseAfter);
+        }
+        Ok(Self { settings, rows })
+    }
+
+    pub const fn grid(&self) -> Grid {
+        self.settings.grid
+    }
+
+    /// Slots of the longest model window.
+    pub const fn length(&self) -> usize {
+        self.settings.length
+    }
+
+    /// Most steps that imputation looks back.
+    pub const fn gap_max(&self) -> usize {
+        self.settings.gap_max
+    }
+
+    /// Cells of one slot.
+    pub const fn features(&self) -> usize {
+        self.settings.features
+    }
+
+    /// Slots kept for a series: `length + gap_max`.
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The settings that were checked.
+    pub const fn settings(&self) -> &WindowSettings {
+        &self.settings
+    }
+
+    /// Hash of every key that the fold reads. `more` is what the fold reads from elsewhere: the
+    /// names of features and fields and the limits of the decoder, in a layout of the caller's.
+    ///
+    /// xxh3-64, seed 0, of, little-endian: `step_ms`, `phase_ms` (i64), `length`, `gap_max`,
+    /// `features` (u64), `future_max_ms`, `grid_tolerance_ms` (i64), `series_max` (u64),
+    /// `series_idle_ms` (i64), `missing` (u8: 0 impute, 1 reject), `on_conflict` (u8: 0 keep,
+    /// 1 replace), then `more`. `collapse_after` is left out: it raises an alarm and no more.
+    pub fn config_hash(&self, more: &[u8]) -> u64 {
+        let WindowSettings {
+            grid,
+            length,
+            gap_max,
+            features,
+            future_max_ms,
+            grid_tolerance_ms,
+            series_max,
+            series_idle_ms,
+            missing,
+            on_conflict,
+            collapse_after: _,
+        } = self.settings;
+        let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX).to_le_bytes();
+        let mut bytes = Vec::with_capacity(74 + more.len());
+        bytes.extend_from_slice(&grid.step_ms().to_le_bytes());
+        bytes.extend_from_slice(&grid.phase_ms().to_le_bytes());
+        bytes.extend_from_slice(&count(length));
+        bytes.extend_from_slice(&count(gap_max));
+        bytes.extend_from_slice(&count(features));
+        bytes.extend_from_slice(&future_max_ms.to_le_bytes());
+        bytes.extend_from_slice(&grid_tolerance_ms.to_le_bytes());
+        bytes.extend_from_slice(&count(series_max));
+        bytes.extend_from_slice(&series_idle_ms.to_le_bytes());
+        bytes.push(match missing {
+            MissingPolicy::Impute => 0,
+            MissingPolicy::Reject => 1,
+        });
+        bytes.push(match on_conflict {
+            ConflictPolicy::Keep => 0,
+            ConflictPolicy::Replace => 1,
+        });
+        bytes.extend_from_slice(more);
+        xxh3_64(&bytes)
+    }
+}
+
+fn checked_rows(
+    length: usize,
+    gap_max: usize,
+    features: usize,
+) -> Result<usize, WindowConfigError> {
+    if length == 0 {
+        return Err(WindowConfigError::NoLength);
+    }
+    let rows = length.saturating_add(gap_max);
+    if rows > WindowConfig::ROWS_MAX {
+        return Err(WindowConfigError::TooManyRows { rows });
+    }
+    if !(1..=WindowConfig::FEATURES_MAX).contains(&features) {
+        return Err(WindowConfigError::Features { features });
+    }
+    let cells = rows * features;
+    if cells > WindowConfig::CELLS_MAX {
+        return Err(WindowConfigError::TooManyCells {
+            rows,
+            features,
+            cells,
+        });
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> WindowSettings {
+        WindowSettings::new(Grid::new(1_000, 0).unwrap(), 10, 2, 3)
+    }
+
+    #[test]
+    fn defaults_are_valid_for_every_small_window() {
+        for length in 1..6 {
+            for gap_max in 0..6 {
+                let grid = Grid::new(1_000, 999).unwrap();
+                let config = WindowConfig::new(WindowSettings::new(grid, length, gap_max, 1));
+                assert_eq!(config.unwrap().rows(), length + gap_max);
+            }
+        }
+    }
+
+    #[test]
+    fn each_bound_is_held_at_its_edge() {
+        type Change = fn(&mut WindowSettings);
+        let good: [Change; 5] = [
+            |s| s.future_max_ms = 3_000,
+            |s| s.future_max_ms = 0,
+            |s| s.grid_tolerance_ms = 500,
+            |s| s.series_idle_ms = 24_000,
+            |s| s.series_max = 1,
+        ];
+        for change in good {
+            let mut settings = settings();
+            change(&mut settings);
+            assert!(WindowConfig::new(settings).is_ok(), "{settings:?}");
+        }
+        let bad: [(Change, &str); 10] = [
+            (|s| s.length = 0, "at least one step"),
+            (|s| s.gap_max = 65_527, "65537 steps"),
+            (|s| s.features = 0, "from 1 to 1024"),
+            (
+                |s| (s.length, s.features) = (60_000, 1_024),
+                "fewer features",
+            ),
+            (|s| s.future_max_ms = 3_001, "from 0 to 3000 ms"),
+            (|s| s.future_max_ms = -1, "from 0 to 3000 ms"),
+            (|s| s.grid_tolerance_ms = 501, "half a step, 500 ms"),
+            (|s| s.series_max = 0, "series_max is 0"),
+            (|s| s.series_idle_ms = 23_999, "24000 ms"),
+            (|s| s.collapse_after = 0, "at least 1"),
+        ];
+        for (change, message) in bad {
+            let mut settings = settings();
+            change(&mut settings);
+            let error = WindowConfig::new(settings).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_hash_changes_with_every_key_of_the_fold_and_with_nothing_else() {
+        type Change = fn(&mut WindowSettings);
+        let of = |settings| WindowConfig::new(settings).unwrap().config_hash(b"more");
+        let changes: [Change; 11] = [
+            |s| s.grid = Grid::new(1_001, 0).unwrap(),
+            |s| s.grid = Grid::new(1_000, 1).unwrap(),
+            |s| s.length = 9,
+            |s| s.gap_max = 1,
+            |s| s.features = 4,
+            |s| s.future_max_ms = 1,
+            |s| s.grid_tolerance_ms = 1,
+            |s| s.series_max = 7,
+            |s| s.series_idle_ms = i64::MAX,
+            |s| s.missing = MissingPolicy::Reject,
+            |s| s.on_conflict = ConflictPolicy::Replace,
+        ];
+        let mut settings = settings();
+        settings.series_idle_ms = 1_000_000;
+        let mut seen = vec![of(settings)];
+        for change in changes {
+            let mut other = settings;
+            change(&mut other);
+            seen.push(of(other));
+        }
+        seen.push(WindowConfig::new(settings).unwrap().config_hash(b"other"));
+        settings.collapse_after = 77;
+        assert_eq!(of(settings), seen[0]);
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 13);
+    }
+}

@@ -1,0 +1,248 @@
+//! The kept slots of one series: a ring of rows in two flat pieces of memory.
+//!
+//! A row is known or it is not; a known row may still have missing cells. The ring keeps the sum
+//! of its row hashes up to date. It knows nothing of rules: [`super::series`] decides what is
+//! written here.
+
+use super::checksum::{Hasher, MISSING};
+use crate::domain::{Offset, Slot};
+
+/// In the place of an offset: this slot has no row. Above every offset, so that a minimum over
+/// the ring needs no test for it.
+const UNKNOWN: i64 = i64::MAX;
+
+/// The rows of the slots `newest - rows + 1 ..= newest`. The row at `newest` is always known.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    newest: Slot,
+    /// Newest slot that was filled behind the newest one, or `i64::MIN`. Once it has left the ring,
+    /// offsets rise with slots and the oldest row has the lowest.
+    filled_late: i64,
+    /// Wrapping sum of the hashes of the known rows.
+    hash: u64,
+    features: usize,
+    /// Cells of slot `s` from `(s mod rows) x features` on; an unknown row is all [`MISSING`].
+    cells: Box<[f64]>,
+    /// Lowest offset of the records that made the row of slot `s`, at `s mod rows`.
+    offsets: Box<[i64]>,
+}
+
+/// How a new record's cells compare with those of its slot. A cell that the record lacks never
+/// differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Comparison {
+    /// A cell that both have differs.
+    pub(super) conflicts: bool,
+    /// The record has a cell that the slot lacks.
+    pub(super) fills: bool,
+}
+
+pub(super) fn compare(known: &[f64], cells: &[f64]) -> Comparison {
+    let mut comparison = Comparison {
+        conflicts: false,
+        fills: false,
+    };
+    for (old, cell) in known.iter().zip(cells) {
+        let present = !cell.is_nan();
+        comparison.fills |= old.is_nan() & present;
+        // Stored zeros have no sign, so values are equal when their bits are.
+        let differs = old.to_bits() != cell.to_bits();
+        comparison.conflicts |= !old.is_nan() & present & differs;
+    }
+    comparison
+}
+
+/// Writes the cells that the new record has.
+pub(super) fn overwrite(known: &mut [f64], cells: &[f64]) {
+    for (old, cell) in known.iter_mut().zip(cells) {
+        if !cell.is_nan() {
+            *old = *cell;
+        }
+    }
+}
+
+impl Rows {
+    /// A ring of `rows` slots with one row in it; `cells` has one entry per feature.
+    pub(super) fn new(
+        rows: usize,
+        (slot, cells): (Slot, &[f64]),
+        offset: Offset,
+        hasher: &mut Hasher,
+    ) -> Self {
+        let mut ring = Self {
+            newest: slot,
+            filled_late: i64::MIN,
+            hash: 0,
+            features: cells.len(),
+            cells: vec![MISSING; rows * cells.len()].into_boxed_slice(),
+            offsets: vec![UNKNOWN; rows].into_boxed_slice(),
+        };
+        ring.write((slot, cells), offset, hasher);
+        ring
+    }
+
+    pub(super) const fn newest(&self) -> Slot {
+        self.newest
+    }
+
+    /// Wrapping sum of the row hashes.
+    pub(super) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Number of slots that are kept.
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Bytes of the cells and offsets.
+    pub(super) fn byte_len(&self) -> usize {
+        size_of_val(&*self.cells) + size_of_val(&*self.offsets)
+    }
+
+    /// True for the slots at or before the newest that are kept.
+    pub(super) fn keeps(&self, slot: Slot) -> bool {
+        slot <= self.newest && self.steps_back(slot) < self.len()
+    }
+
+    /// The cells of a kept slot; `None` where its row is not known.
+    pub(super) fn get(&self, slot: Slot) -> Option<&[f64]> {
+        let place = self.place(slot);
+        (self.keeps(slot) && self.offsets[place] != UNKNOWN).then(|| self.cells_at(place))
+    }
+
+    /// The known rows, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, i64, &[f64])> + Clone {
+        let rows = self.len();
+        (0..rows).rev().filter_map(move |back| {
+            let slot = self.newest.plus(-steps(back));
+            let place = self.place(slot);
+            let offset = self.offsets[place];
+            (offset != UNKNOWN).then(|| (slot, offset, self.cells_at(place)))
+        })
+    }
+
+    /// The cells of the newest `length` slots, oldest first, as the two runs in which the ring
+    /// holds them. Unknown rows are all missing.
+    pub(super) fn newest_cells(&self, length: usize) -> (&[f64], &[f64]) {
+        let end = self.place(self.newest) + 1;
+        if length <= end {
+            (
+                &self.cells[(end - length) * self.features..end * self.features],
+                &[],
+            )
+        } else {
+            let first = self.len() - (length - end);
+            (
+                &self.cells[first * self.features..],
+                &self.cells[..end * self.features],
+            )
+        }
+    }
+
+    /// Moves the ring on to a slot after the newest and writes its row. What falls out at the far
+    /// end is forgotten.
+    pub(super) fn advance(
+        &mut self,
+        (slot, cells): (Slot, &[f64]),
+        offset: Offset,
+        hasher: &mut Hasher,
+    ) {
+        debug_assert!(slot > self.newest, "{slot:?} after {:?}", self.newest);
+        let gone = slot.0.abs_diff(self.newest.0);
+        let rows = self.len();
+        match usize::try_from(gone) {
+            Ok(gone) if gone < rows => {
+                for step in 1..=gone {
+                    self.forget(self.newest.plus(steps(step)), hasher);
+                }
+            }
+            Ok(_) | Err(_) => {
+                self.cells.fill(MISSING);
+                self.offsets.fill(UNKNOWN);
+                self.hash = 0;
+            }
+        }
+        self.newest = slot;
+        self.write((slot, cells), offset, hasher);
+    }
+
+    /// Writes the row of a kept slot that has none.
+    pub(super) fn fill_slot(
+        &mut self,
+        (slot, cells): (Slot, &[f64]),
+        offset: Offset,
+        hasher: &mut Hasher,
+    ) {
+        debug_assert!(self.keeps(slot) && self.get(slot).is_none());
+        self.filled_late = self.filled_late.max(slot.0);
+        self.write((slot, cells), offset, hasher);
+    }
+
+    /// Writes the cells that the record has into the row of a known slot.
+    pub(super) fn fill_cells(&mut self, (slot, cells): (Slot, &[f64]), hasher: &mut Hasher) {
+        let place = self.place(slot);
+        let before = hasher.row(slot, self.cells_at(place));
+        overwrite(self.cells_at_mut(place), cells);
+        let after = hasher.row(slot, self.cells_at(place));
+        self.hash = self.hash.wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// The lowest offset of any row.
+    pub(super) fn lowest_offset(&self) -> i64 {
+        let rows = self.len();
+        let oldest = self.newest.plus(1 - steps(rows));
+        if self.filled_late >= oldest.0 {
+            return self.offsets.iter().copied().min().unwrap_or(UNKNOWN);
+        }
+        // Offsets rise with slots: the first one is the lowest, and it is nearly always next.
+        let first = self.place(oldest);
+        let known = |offset: &&i64| **offset != UNKNOWN;
+        let from = self.offsets[first..].iter().find(known);
+        from.or_else(|| self.offsets[..first].iter().find(known))
+            .copied()
+            .unwrap_or(UNKNOWN)
+    }
+
+    fn write(&mut self, (slot, cells): (Slot, &[f64]), offset: Offset, hasher: &mut Hasher) {
+        let place = self.place(slot);
+        self.offsets[place] = offset.get();
+        self.cells_at_mut(place).copy_from_slice(cells);
+        self.hash = self.hash.wrapping_add(hasher.row(slot, cells));
+    }
+
+    /// Makes room for the row of `slot`: the row that has its place is one ring length older.
+    fn forget(&mut self, slot: Slot, hasher: &mut Hasher) {
+        let place = self.place(slot);
+        if self.offsets[place] == UNKNOWN {
+            return;
+        }
+        let old = slot.plus(-steps(self.len()));
+        let hash = hasher.row(old, self.cells_at(place));
+        self.hash = self.hash.wrapping_sub(hash);
+        self.offsets[place] = UNKNOWN;
+        self.cells_at_mut(place).fill(MISSING);
+    }
+
+    fn steps_back(&self, slot: Slot) -> usize {
+        usize::try_from(self.newest.0.saturating_sub(slot.0)).unwrap_or(usize::MAX)
+    }
+
+    fn place(&self, slot: Slot) -> usize {
+        // The remainder is not negative and below a usize.
+        usize::try_from(slot.0.rem_euclid(steps(self.len()))).unwrap_or_default()
+    }
+
+    fn cells_at(&self, place: usize) -> &[f64] {
+        &self.cells[place * self.features..][..self.features]
+    }
+
+    fn cells_at_mut(&mut self, place: usize) -> &mut [f64] {
+        &mut self.cells[place * self.features..][..self.features]
+    }
+}
+
+/// A number of slots, which [`super::WindowConfig::ROWS_MAX`] keeps small, for slot arithmetic.
+fn steps(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
