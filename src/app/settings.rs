@@ -1,8 +1,10 @@
 //! From the configuration to what each room is configured by.
 
+use std::num::NonZeroU32;
+
 use super::StartError;
 use crate::config::{self, Config, InputFormat};
-use crate::consume::{ClientSettings, ConsumerSettings, StartPosition};
+use crate::consume::{ClientSettings, ConsumerSettings, QueueLimits, StartPosition};
 use crate::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
 };
@@ -128,13 +130,27 @@ pub(super) fn producer(config: &Config, client: &ClientSettings) -> ProducerSett
     }
 }
 
-pub(super) fn outlets(config: &Config, partitions: i32) -> Outlets {
+pub(super) fn outlets(config: &Config, partitions: NonZeroU32) -> Outlets {
     Outlets {
         input_topic: config.topics.observations.clone(),
         step_ms: config.window.grid.step_ms(),
         partitions,
         copy_headers: config.forecast.copy_headers.clone(),
         max_age: config.forecast.max_age,
+    }
+}
+
+pub(super) fn queue(config: &Config) -> QueueLimits {
+    let config::Queue {
+        records_high,
+        records_low,
+        bytes_high,
+    } = config.input.queue;
+    QueueLimits {
+        records_high: records_high.get(),
+        records_low,
+        bytes_high: bytes_high.get(),
+        bytes_low: config.input.queue.bytes_low(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ impl fmt::Display for LastError {
 /// A topic that was found, with its partitions.
 #[derive(Clone, Debug)]
 pub struct Reachable {
-    pub partitions: i32,
+    pub partitions: NonZeroU32,
 }
 
 /// Looks for `topics` and gives up after `timeout`.
@@ -104,10 +105,9 @@ pub fn probe(
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Vec<Reachable>, ConnectError> {
-    let context = Listener::default();
     let consumer: BaseConsumer<Listener> = client
         .config()
-        .create_with_context(context.clone())
+        .create_with_context(Listener::default())
         .map_err(|error| ConnectError::Configuration {
             reason: error.to_string(),
         })?;
@@ -161,10 +161,8 @@ fn probe_topic(
         }
         Some(_) => return Err(missing()),
     }
-    let partitions = i32::try_from(found.partitions().len()).unwrap_or(i32::MAX);
-    if partitions == 0 {
-        return Err(missing());
-    }
+    let count = u32::try_from(found.partitions().len()).unwrap_or(u32::MAX);
+    let partitions = NonZeroU32::new(count).ok_or_else(missing)?;
     Ok(Reachable { partitions })
 }
 

@@ -394,16 +394,24 @@ impl Poller {
         metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
     }
 
-    /// Closing revokes what is assigned: the hook waits for the last commit, then the group is left.
+    /// Unsubscribing revokes what is assigned: the hook waits for the last commit, then the group is
+    /// left. The consumer itself is closed by the last handle that is dropped.
     fn close(self) -> Result<(), PollError> {
-        let topic = self.topic.clone();
-        self.consumer
-            .close_queue()
-            .map_err(|error| PollError::Fatal { topic, error })?;
-        while !self.consumer.closed() {
+        self.consumer.unsubscribe();
+        loop {
             let _ignored = self.consumer.poll(POLL_WAIT);
+            let topic = || self.topic.clone();
+            let assigned = self
+                .consumer
+                .assignment()
+                .map_err(|error| PollError::Fatal {
+                    topic: topic(),
+                    error,
+                })?;
+            if assigned.count() == 0 {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 

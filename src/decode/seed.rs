@@ -114,11 +114,14 @@ impl<'de> DeserializeSeed<'de> for CellSeed {
     type Value = Result<Option<f64>, Problem>;
 
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
-        value.deserialize_any(self)
+        // As an option and then an f64, which is what most cells are: the library then goes from the
+        // union to the number without dispatching on the type twice. Other types end up in the
+        // same visitor.
+        value.deserialize_option(self)
     }
 }
 
-impl Visitor<'_> for CellSeed {
+impl<'de> Visitor<'de> for CellSeed {
     type Value = Result<Option<f64>, Problem>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -141,8 +144,16 @@ impl Visitor<'_> for CellSeed {
         Ok(exact(value).map(Some).ok_or(Problem::NotExact))
     }
 
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Ok(None))
+    }
+
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
         Ok(Ok(None))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
+        value.deserialize_f64(self)
     }
 }
 
@@ -225,10 +236,39 @@ impl Visitor<'_> for TimeSeed {
     }
 }
 
+/// A time in RFC 3339, rounded down to milliseconds. A leap second is the second before it.
 fn rfc3339(text: &str) -> Option<Timestamp> {
+    // The library reads more than RFC 3339, and a later one may read more still.
+    if !has_form_of_rfc3339(text.as_bytes()) {
+        return None;
+    }
     let time: jiff::Timestamp = text.parse().ok()?;
     let millis = time.as_nanosecond().div_euclid(1_000_000);
     i64::try_from(millis).ok().map(Timestamp)
+}
+
+/// True for `2018-03-28T15:56:00`, then perhaps one to nine decimals, then `Z` or an offset.
+fn has_form_of_rfc3339(text: &[u8]) -> bool {
+    let follows = |form: &[u8], part: &[u8]| {
+        form.len() == part.len()
+            && form.iter().zip(part).all(|(form, byte)| match form {
+                b'0' => byte.is_ascii_digit(),
+                b'T' => matches!(byte, b'T' | b't' | b' '),
+                b'Z' => matches!(byte, b'Z' | b'z'),
+                b'+' => matches!(byte, b'+' | b'-'),
+                other => other == byte,
+            })
+    };
+    let Some((date_time, rest)) = text.split_at_checked(19) else {
+        return false;
+    };
+    let (decimals, offset) = match rest.strip_prefix(b".") {
+        Some(rest) => rest.split_at(rest.iter().take_while(|byte| byte.is_ascii_digit()).count()),
+        None => (&b"0"[..], rest),
+    };
+    follows(b"0000-00-00T00:00:00", date_time)
+        && (1..=9).contains(&decimals.len())
+        && (follows(b"Z", offset) || (follows(b"+00:00", offset) && offset[1..3] < b"24"[..]))
 }
 
 /// Reads a value of any type and forgets it.

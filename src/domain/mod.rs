@@ -1,13 +1,13 @@
 //! The words of the product as types: positions, times, observations, outcomes, forecasts.
 //!
-//! Everything here is plain data from the standard library (the commit metadata also know base64):
-//! no I/O, no clock, no lock. Every other room may import this one; this one imports none.
+//! Everything here is plain data from the standard library: no I/O, no clock, no lock. Every other
+//! room may import this one; this one imports none.
 
 mod commit_metadata;
 mod forecast;
 mod observation;
 mod outcome;
-pub mod placement;
+mod placement;
 mod position;
 mod record;
 mod time;
@@ -16,6 +16,7 @@ pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
 pub use outcome::{Outcome, OutcomeCounts, Rejection};
+pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
 pub use time::{Grid, GridError, Slot, Timestamp};

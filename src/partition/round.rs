@@ -4,6 +4,7 @@
 //! come in the same round. The wall clock is not read here: the lane passes the time at which the
 //! outputs are built, which decides emission only.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub struct Outlets {
     /// Length of a step, in milliseconds.
     pub step_ms: i64,
     /// Number of partitions of the input topic.
-    pub partitions: i32,
+    pub partitions: NonZeroU32,
     /// Input headers that a forecast carries on.
     pub copy_headers: Vec<String>,
     /// A forecast is not published when its observation's record is older than this.
@@ -176,7 +177,7 @@ impl Round {
         let mut outcomes = OutcomeCounts::default();
         let mut newest = None;
         let placed = Placed {
-            partition: serving.partition.0,
+            partition: serving.partition,
             partitions: outlets.partitions,
         };
         let mut taken = 0;

@@ -2,9 +2,11 @@
 //!
 //! The live path and the silent replay of a restore both call [`Step::fold`], so they cannot differ.
 
+use std::num::NonZeroU32;
+
 use super::lineage::Lineage;
 use crate::decode::{Decoder, Undecodable};
-use crate::domain::{CommitMetadata, NextOffset, Record, Rejection, placement};
+use crate::domain::{CommitMetadata, NextOffset, PartitionId, Record, Rejection, partition_of};
 use crate::window::{FOLD_VERSION, SeriesKey, Table, Verdict, Window};
 
 /// The state of one partition.
@@ -42,9 +44,9 @@ pub struct Stepped {
 /// The partition that a record came from, to see whether its series belongs there.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed {
-    pub partition: i32,
+    pub partition: PartitionId,
     /// Number of partitions of the topic.
-    pub partitions: i32,
+    pub partitions: NonZeroU32,
 }
 
 impl Step {
@@ -73,8 +75,7 @@ impl Step {
             Err(undecodable) => return quiet(End::Undecodable(undecodable)),
         };
         let misplaced = placed.is_some_and(|placed| {
-            placement::partition_for(reading.series.as_bytes(), placed.partitions)
-                != placed.partition
+            partition_of(reading.series.as_bytes(), placed.partitions) != placed.partition
         });
         let folding = self
             .windows
