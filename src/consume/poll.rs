@@ -391,6 +391,12 @@ impl Poller {
         for (partition, feed) in &self.feeds {
             metrics::queue_depth(*partition, feed.queue.depth());
         }
+        for (partition, end) in self.consumer.context().log_ends() {
+            if let Some(feed) = self.feeds.get(&partition) {
+                // Offsets have holes, so this bounds the records that wait; it does not count them.
+                metrics::lag(partition, end.saturating_sub(feed.expected.get()).max(0));
+            }
+        }
         metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
     }
 
@@ -451,6 +457,8 @@ fn configuration(settings: &ConsumerSettings) -> rdkafka::ClientConfig {
         .set("isolation.level", "read_committed")
         .set("allow.auto.create.topics", "false")
         .set("check.crcs", "true")
+        // For the lag: the last stable offset has no other way out of librdkafka.
+        .set("statistics.interval.ms", "2000")
         // Small fetches keep memory bounded; the queue behind this thread is the larger buffer.
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "16384")

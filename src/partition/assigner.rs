@@ -50,11 +50,11 @@ pub struct LaneHandle {
 }
 
 /// How many partitions this worker has, for readiness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     /// True once the group has given its first answer, even if that was no partition.
     pub joined: bool,
-    pub restoring: usize,
+    pub restoring: Vec<PartitionId>,
     pub serving: usize,
 }
 
@@ -213,17 +213,18 @@ impl Assigner {
     }
 
     fn publish(&self) {
-        let serving = self
+        let restoring: Vec<PartitionId> = self
             .phases
-            .values()
-            .filter(|phase| matches!(phase, Phase::Serving { .. }))
-            .count();
-        let roster = Roster {
+            .iter()
+            .filter(|(_, phase)| matches!(phase, Phase::Restoring { .. }))
+            .map(|(partition, _)| *partition)
+            .collect();
+        let serving = self.phases.len() - restoring.len();
+        metrics::roster(restoring.len(), serving);
+        self.settings.roster.send_replace(Roster {
             joined: self.joined,
-            restoring: self.phases.len() - serving,
+            restoring,
             serving,
-        };
-        metrics::roster(roster.restoring, roster.serving);
-        self.settings.roster.send_replace(roster);
+        });
     }
 }
