@@ -13,6 +13,7 @@ pub mod output;
 pub mod progress;
 pub mod publish;
 pub mod tail;
+pub mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +47,11 @@ A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and l
 enum Command {
     Publish(publish::Arguments),
     Tail(tail::Arguments),
+    /// Create or check the topics of a configuration
+    Topics {
+        #[command(subcommand)]
+        command: topics::Command,
+    },
     /// Check a configuration or show what is in force
     Config {
         #[command(subcommand)]
@@ -73,6 +79,7 @@ impl Cli {
         match self.command {
             Command::Publish(arguments) => publish::run(&arguments, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
+            Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),
                 ConfigCommand::Show(arguments) => config_show::run(&arguments, environment),
