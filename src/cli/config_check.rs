@@ -15,7 +15,7 @@ use crate::config::{Config, Environment, InputFormat};
 /// is allowed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   foretell config check -c config/foretell.toml
   FORETELL__KAFKA__BROKERS=kafka:9092 foretell config check -c foretell.toml
 

@@ -12,7 +12,7 @@ use crate::config::{Config, Environment};
 /// again. Secrets are shown as ***.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   foretell config show -c config/foretell.toml
   foretell config show -c config/foretell.toml | grep timeout")]
 pub(super) struct Arguments {

@@ -7,11 +7,13 @@
 pub mod clients;
 mod config_check;
 mod config_show;
+pub mod demo;
 mod failure;
 pub mod forecasts;
 pub mod output;
 pub mod progress;
 pub mod publish;
+mod run;
 pub mod tail;
 pub mod topics;
 
@@ -45,6 +47,8 @@ A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and l
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Arguments),
+    Demo(demo::Arguments),
     Publish(publish::Arguments),
     Tail(tail::Arguments),
     /// Create or check the topics of a configuration
@@ -77,6 +81,8 @@ impl Cli {
     /// Does what the command line says.
     pub fn run(self, environment: &Environment) -> Result<ExitCode, Failure> {
         match self.command {
+            Command::Run(arguments) => run::run(&arguments, environment),
+            Command::Demo(arguments) => demo::run(&arguments, environment),
             Command::Publish(arguments) => publish::run(&arguments, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::Topics { command } => topics::run(&command, environment),
@@ -111,7 +117,8 @@ mod tests {
                     }
                 }
             } else {
-                assert!(help.contains(&format!("Example:\n  {path}")), "{help}");
+                assert!(help.contains(&format!("  {path}")), "{help}");
+                assert!(help.contains("Examples:"), "{help}");
             }
         }
         check(&mut Cli::command(), "foretell");

@@ -109,6 +109,7 @@ pub struct Poller {
     commands: Receiver<PollCommand>,
     feeds: BTreeMap<PartitionId, Feed>,
     gauges_at: Instant,
+    polled_at: Instant,
 }
 
 /// A partition that is being read.
@@ -147,6 +148,7 @@ impl Poller {
             commands,
             feeds: BTreeMap::new(),
             gauges_at: Instant::now(),
+            polled_at: Instant::now(),
         })
     }
 
@@ -383,13 +385,15 @@ impl Poller {
 
     fn publish_gauges(&mut self) {
         let now = Instant::now();
-        metrics::polled(now.into_std());
+        metrics::polled(now.duration_since(self.polled_at));
+        self.polled_at = now;
         if now.duration_since(self.gauges_at) < GAUGES_EVERY {
             return;
         }
         self.gauges_at = now;
         for (partition, feed) in &self.feeds {
-            metrics::queue_depth(*partition, feed.queue.depth());
+            let (records, bytes) = feed.queue.depth();
+            metrics::queue_depth(*partition, records, bytes);
         }
         for (partition, end) in self.consumer.context().log_ends() {
             if let Some(feed) = self.feeds.get(&partition) {

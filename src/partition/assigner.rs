@@ -50,11 +50,11 @@ pub struct LaneHandle {
 }
 
 /// How many partitions this worker has, for readiness.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     /// True once the group has given its first answer, even if that was no partition.
     pub joined: bool,
-    pub restoring: Vec<PartitionId>,
+    pub restoring: usize,
     pub serving: usize,
 }
 
@@ -213,18 +213,17 @@ impl Assigner {
     }
 
     fn publish(&self) {
-        let restoring: Vec<PartitionId> = self
+        let serving = self
             .phases
-            .iter()
-            .filter(|(_, phase)| matches!(phase, Phase::Restoring { .. }))
-            .map(|(partition, _)| *partition)
-            .collect();
-        let serving = self.phases.len() - restoring.len();
-        metrics::roster(restoring.len(), serving);
-        self.settings.roster.send_replace(Roster {
+            .values()
+            .filter(|phase| matches!(phase, Phase::Serving { .. }))
+            .count();
+        let roster = Roster {
             joined: self.joined,
-            restoring,
+            restoring: self.phases.len() - serving,
             serving,
-        });
+        };
+        metrics::roster(roster.restoring, roster.serving);
+        self.settings.roster.send_replace(roster);
     }
 }
