@@ -9,8 +9,9 @@ mod model;
 mod settings;
 mod threads;
 
+use std::convert::Infallible;
 use std::num::NonZeroU32;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,18 +24,22 @@ use tracing::info;
 
 use crate::config::{Config, Environment};
 use crate::consume::{
-    Assigned, ConnectError, Group, Hooks, PollCommand, PollError, Poller, QueueLimits, ReplayError,
-    Replayer, probe,
+    Assigned, ClientSettings, ConnectError, Group, Hooks, PollCommand, PollError, Poller,
+    ReplayError, Replayer, probe,
 };
 use crate::decode::{DecoderError, SchemaError};
 use crate::infer::{BindError, CheckError, LoadError, PackageError, RuntimeError};
 use crate::ownership::Ownership;
 use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, Restorer, Roster,
+    Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, RestoreSettings,
+    Restorer, Roster,
 };
-use crate::produce::{CommitError, Committer, CommitterSettings, ForecastEncoder, Membership};
+use crate::produce::{
+    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership,
+};
 use crate::window::WindowConfigError;
 
+use model::Loaded;
 use threads::{Ended, Threads};
 
 /// Why a worker does not start.
@@ -91,8 +96,6 @@ const RESTORES_MAX: usize = 65_536;
 const LANE_COMMANDS_MAX: usize = 1024;
 /// Output batches that wait for the committer, for each lane: a lane runs ahead by this many.
 const COMMITTER_INPUTS_PER_LANE: usize = 256;
-/// A quiet or paused queue's low mark is one in this many of its high mark.
-const QUEUE_LOW_DIVISOR: usize = 4;
 /// How long a topic is looked for at start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -128,98 +131,34 @@ impl App {
             .first()
             .map_or(NonZeroU32::MIN, |topic| topic.partitions);
 
-        let ownership = Ownership::default();
+        let mut wiring = Wiring::new(config, client);
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
         let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
-        let hooks = Hooks::new(
-            ownership.clone(),
-            {
-                let to_assigner = to_assigner.clone();
-                Box::new(move |event| to_assigner.send(AssignerInput::Rebalance(event)).is_ok())
-            },
-            config.kafka.drain_timeout,
-        );
-        let poller = Poller::new(
-            settings::consumer(config, client.clone()),
-            hooks,
-            poll_commands,
-        )?;
-
-        let lanes_count = config.worker.lanes.get();
-        let (to_committer, committer_inputs) =
-            mpsc::channel(COMMITTER_INPUTS_PER_LANE.saturating_mul(lanes_count));
-        let committer = Committer::connect(
-            CommitterSettings {
-                producer: settings::producer(config, &client),
-                commit_interval_min: config.commit.interval_min,
-            },
-            ownership.clone(),
-            Box::new(Member(poller.group())),
-            committer_inputs,
-        )?;
-
-        let mut threads = Threads::new();
-        threads.run_async("committer", committer.run())?;
-        let mut lanes = Vec::with_capacity(lanes_count);
-        for (index, serving) in model.per_lane(lanes_count)?.into_iter().enumerate() {
-            let (commands, lane_commands) = mpsc::channel(LANE_COMMANDS_MAX);
-            let wake = Arc::new(Notify::new());
-            let lane_settings = LaneSettings {
-                index,
-                batch_max: config.worker.batch_max.get(),
-                outlets: settings::outlets(config, partitions),
-                encoder: ForecastEncoder::new(settings::forecast_format(config)),
-            };
-            let lane = Lane::new(
-                lane_settings,
-                lane_commands,
-                Arc::clone(&wake),
-                to_committer.clone(),
-                serving,
-            );
-            threads.run_async(&format!("lane-{index}"), lane.run())?;
-            lanes.push(LaneHandle { commands, wake });
-        }
-
-        let (to_restorers, restores) = sync_channel::<Assigned>(RESTORES_MAX);
-        let restores = Arc::new(Mutex::new(restores));
-        let restore_settings = settings::restore(config, windows, decoder);
-        for index in 0..lanes_count {
-            let replayer =
-                Replayer::new(&client, &config.kafka.group_id, &config.topics.observations)?;
-            let restorer = Restorer::new(restore_settings.clone(), replayer, ownership.clone());
-            let (jobs, results) = (Arc::clone(&restores), to_assigner.clone());
-            threads.run(&format!("restore-{index}"), move || {
-                threads::restore_all(&restorer, &jobs, &results);
-                Ok::<(), std::convert::Infallible>(())
-            })?;
-        }
-        drop(restores);
-
+        let poller = wiring.poller(&to_assigner, poll_commands)?;
+        let to_committer = wiring.start_committer(poller.group())?;
+        let lanes = wiring.start_lanes(&model, partitions, &to_committer)?;
+        let restores =
+            wiring.start_restorers(&settings::restore(config, windows, decoder), &to_assigner)?;
         let (roster, watched_roster) = watch::channel(Roster::default());
         let assigner = Assigner::new(AssignerSettings {
             inputs: assigner_inputs,
-            restores: to_restorers,
+            restores,
             lanes,
             poller: to_poller.clone(),
             committer: to_committer,
             roster,
-            queue: QueueLimits {
-                records_high: config.input.queue.records_high.get(),
-                bytes_high: config.input.queue.bytes_high.get(),
-                low_divisor: QUEUE_LOW_DIVISOR,
-            },
+            queue: settings::queue(config),
         });
-        threads.run("assigner", move || assigner.run())?;
-        threads.run("poll", move || poller.run())?;
+        wiring.threads.run("assigner", move || assigner.run())?;
+        wiring.threads.run("poll", move || poller.run())?;
         info!(
-            topic = config.topics.observations, partitions, lanes = lanes_count,
+            topic = config.topics.observations, partitions, lanes = config.worker.lanes,
             guarantee = ?config.commit.guarantee, "worker started"
         );
-        let (ended, count) = threads.into_parts();
+        let (ended, threads) = wiring.threads.into_parts();
         Ok(Self {
             ended,
-            threads: count,
+            threads,
             poller: to_poller,
             assigner: to_assigner,
             roster: watched_roster,
@@ -262,11 +201,119 @@ impl App {
                 return Err(RunError::Failed { thread, reason });
             }
             if thread == "poll" {
-                let _unless_ended = self.assigner.try_send(AssignerInput::Stop);
+                let _unless_gone = self.assigner.try_send(AssignerInput::Stop);
             }
         }
         info!("stopped");
         Ok(())
+    }
+}
+
+/// What the parts share while they are made.
+struct Wiring<'a> {
+    config: &'a Config,
+    client: ClientSettings,
+    ownership: Ownership,
+    threads: Threads,
+}
+
+impl<'a> Wiring<'a> {
+    fn new(config: &'a Config, client: ClientSettings) -> Self {
+        Self {
+            config,
+            client,
+            ownership: Ownership::default(),
+            threads: Threads::new(),
+        }
+    }
+
+    fn poller(
+        &self,
+        to_assigner: &SyncSender<AssignerInput>,
+        commands: Receiver<PollCommand>,
+    ) -> Result<Poller, StartError> {
+        let sink = to_assigner.clone();
+        let hooks = Hooks::new(
+            self.ownership.clone(),
+            Box::new(move |event| sink.send(AssignerInput::Rebalance(event)).is_ok()),
+            self.config.kafka.drain_timeout,
+        );
+        Ok(Poller::new(
+            settings::consumer(self.config, self.client.clone()),
+            hooks,
+            commands,
+        )?)
+    }
+
+    fn start_committer(
+        &mut self,
+        group: Group,
+    ) -> Result<mpsc::Sender<CommitterInput>, StartError> {
+        let lanes = self.config.worker.lanes.get();
+        let (sender, inputs) = mpsc::channel(COMMITTER_INPUTS_PER_LANE.saturating_mul(lanes));
+        let committer = Committer::connect(
+            CommitterSettings {
+                producer: settings::producer(self.config, &self.client),
+                commit_interval_min: self.config.commit.interval_min,
+            },
+            self.ownership.clone(),
+            Box::new(Member(group)),
+            inputs,
+        )?;
+        self.threads.run_async("committer", committer.run())?;
+        Ok(sender)
+    }
+
+    fn start_lanes(
+        &mut self,
+        model: &Loaded,
+        partitions: NonZeroU32,
+        to_committer: &mpsc::Sender<CommitterInput>,
+    ) -> Result<Vec<LaneHandle>, StartError> {
+        let servings = model.per_lane(self.config.worker.lanes.get())?;
+        let start = |(index, serving)| {
+            let (commands, lane_commands) = mpsc::channel(LANE_COMMANDS_MAX);
+            let wake = Arc::new(Notify::new());
+            let settings = LaneSettings {
+                index,
+                batch_max: self.config.worker.batch_max.get(),
+                outlets: settings::outlets(self.config, partitions),
+                encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
+            };
+            let committer = to_committer.clone();
+            let lane = Lane::new(
+                settings,
+                lane_commands,
+                Arc::clone(&wake),
+                committer,
+                serving,
+            );
+            self.threads
+                .run_async(&format!("lane-{index}"), lane.run())?;
+            Ok(LaneHandle { commands, wake })
+        };
+        servings.into_iter().enumerate().map(start).collect()
+    }
+
+    /// As many restore threads as lanes: they are busy when the lanes are not.
+    fn start_restorers(
+        &mut self,
+        settings: &RestoreSettings,
+        to_assigner: &SyncSender<AssignerInput>,
+    ) -> Result<SyncSender<Assigned>, StartError> {
+        let (sender, jobs) = sync_channel(RESTORES_MAX);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for index in 0..self.config.worker.lanes.get() {
+            let Config { kafka, topics, .. } = self.config;
+            let replayer = Replayer::new(&self.client, &kafka.group_id, &topics.observations)?;
+            let restore = Restorer::new(settings.clone(), replayer, self.ownership.clone());
+            let (jobs, results) = (Arc::clone(&jobs), to_assigner.clone());
+            self.threads.run(&format!("restore-{index}"), move || {
+                threads::restore_all(&restore, &jobs, &results);
+                Ok::<(), Infallible>(())
+            })?;
+        }
+        Ok(sender)
     }
 }
 

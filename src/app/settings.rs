@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::StartError;
 use crate::config::{self, Config, InputFormat};
-use crate::consume::{ClientSettings, ConsumerSettings, StartPosition};
+use crate::consume::{ClientSettings, ConsumerSettings, QueueLimits, StartPosition};
 use crate::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
 };
@@ -137,6 +137,20 @@ pub(super) fn outlets(config: &Config, partitions: NonZeroU32) -> Outlets {
         partitions,
         copy_headers: config.forecast.copy_headers.clone(),
         max_age: config.forecast.max_age,
+    }
+}
+
+pub(super) fn queue(config: &Config) -> QueueLimits {
+    let config::Queue {
+        records_high,
+        records_low,
+        bytes_high,
+    } = config.input.queue;
+    QueueLimits {
+        records_high: records_high.get(),
+        records_low,
+        bytes_high: bytes_high.get(),
+        bytes_low: config.input.queue.bytes_low(),
     }
 }
 

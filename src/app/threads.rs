@@ -101,7 +101,7 @@ pub(super) fn restore_all(
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(assigned) = next else { return };
         let input = match restorer.restore(assigned) {
-            Ok(Some(restored)) => AssignerInput::Restored(Box::new(restored)),
+            Ok(Some(partition)) => AssignerInput::Restored(Box::new(partition)),
             Ok(None) => continue,
             Err(error) => AssignerInput::Failed(error),
         };

@@ -105,10 +105,9 @@ pub fn probe(
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Vec<Reachable>, ConnectError> {
-    let context = Listener::default();
     let consumer: BaseConsumer<Listener> = client
         .config()
-        .create_with_context(context.clone())
+        .create_with_context(Listener::default())
         .map_err(|error| ConnectError::Configuration {
             reason: error.to_string(),
         })?;

@@ -14,7 +14,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
 use tracing::{error, info, warn};
 
@@ -213,14 +213,12 @@ impl ConsumerContext for Hooks {
         event: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        let result = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.on_assign(consumer, partitions)
-            }
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                self.on_revoke(consumer, partitions)
-            }
-            other => Err(KafkaError::Rebalance(RDKafkaErrorCode::from(other))),
+        let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.on_assign(consumer, partitions)
+        } else if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS {
+            self.on_revoke(consumer, partitions)
+        } else {
+            Err(KafkaError::Rebalance(RDKafkaErrorCode::from(event)))
         };
         if let Err(failure) = result {
             error!(%failure, "rebalance failed");
@@ -246,5 +244,5 @@ pub(super) fn check_elements(partitions: &TopicPartitionList) -> KafkaResult<()>
     partitions
         .elements()
         .iter()
-        .try_for_each(|element| element.error())
+        .try_for_each(TopicPartitionListElem::error)
 }

@@ -16,10 +16,12 @@ use crate::domain::RecordBatch;
 pub struct QueueLimits {
     /// Pause at this many records.
     pub records_high: usize,
+    /// Go on at this many records or fewer, if the bytes are low too.
+    pub records_low: usize,
     /// Pause at this many bytes.
     pub bytes_high: usize,
-    /// Go on when both marks have fallen below this fraction of the high ones: one in `low_divisor`.
-    pub low_divisor: usize,
+    /// Go on at this many bytes or fewer, if the records are low too.
+    pub bytes_low: usize,
 }
 
 impl QueueLimits {
@@ -96,10 +98,9 @@ impl QueueSender {
 
     /// True when a paused partition may go on.
     pub fn is_low(&self) -> bool {
-        let low = |high: usize| high / self.limits.low_divisor;
-        self.depth.records.load(Ordering::Relaxed) <= low(self.limits.records_high)
-            && self.depth.bytes.load(Ordering::Relaxed) <= low(self.limits.bytes_high)
-            && self.depth.batches.load(Ordering::Relaxed) <= low(QueueLimits::BATCHES_MAX)
+        self.depth.records.load(Ordering::Relaxed) <= self.limits.records_low
+            && self.depth.bytes.load(Ordering::Relaxed) <= self.limits.bytes_low
+            && self.depth.batches.load(Ordering::Relaxed) <= QueueLimits::BATCHES_MAX / 4
     }
 
     /// Records waiting in the queue.
@@ -142,8 +143,9 @@ mod tests {
     fn a_full_queue_is_low_again_only_after_most_of_it_was_taken() {
         let limits = QueueLimits {
             records_high: 100,
+            records_low: 25,
             bytes_high: 1 << 20,
-            low_divisor: 4,
+            bytes_low: 1 << 18,
         };
         let (sender, mut receiver) = queue(limits, Arc::new(Notify::new()));
         for n in 0..9 {

@@ -20,7 +20,7 @@ use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The stable committed offset and its metadata; `None` before the group's first commit.
-    pub committed: Option<(NextOffset, String)>,
+    pub stable: Option<(NextOffset, String)>,
     /// First offset still in the log.
     pub log_start: NextOffset,
     /// One past the last record.
@@ -71,7 +71,7 @@ pub enum ReplayError {
 /// One question to the coordinator. Answering may take a predecessor's whole transaction timeout.
 const POSITION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a replay waits for the next record before it gives up.
-const STALL_MAX: Duration = Duration::from_secs(60);
+const STALL_MAX: Duration = Duration::from_mins(1);
 const POLL_WAIT: Duration = Duration::from_millis(50);
 /// Records in one hand-over to the fold.
 const BATCH_MAX: usize = 1024;
@@ -137,7 +137,7 @@ impl Replayer {
             .committed_offsets(asked, POSITION_TIMEOUT)
             .and_then(|answer| check_elements(&answer).map(|()| answer))
             .map_err(failed("the committed offset"))?;
-        let committed = answer
+        let stable = answer
             .elements()
             .first()
             .and_then(|element| match element.offset() {
@@ -155,7 +155,7 @@ impl Replayer {
             .fetch_watermarks(&self.topic, partition.0, POSITION_TIMEOUT)
             .map_err(failed("the ends of the log"))?;
         Ok(Committed {
-            committed,
+            stable,
             log_start: NextOffset::new(low).unwrap_or(NextOffset::ZERO),
             log_end: NextOffset::new(high).unwrap_or(NextOffset::ZERO),
         })

@@ -172,7 +172,7 @@ impl Assigner {
             start.metadata = step.metadata(position).encode();
             self.settings
                 .committer
-                .blocking_send(CommitterInput::Batch(start))
+                .blocking_send(CommitterInput::Batch(Box::new(start)))
                 .map_err(|_closed| AssignerError::Gone("the committer"))?;
         }
         let lane = self.least_loaded();

@@ -195,7 +195,7 @@ impl Lane {
         self.busy.worked += began.elapsed();
         self.busy.publish(self.settings.index);
         for batch in batches {
-            self.send(CommitterInput::Batch(batch)).await?;
+            self.send(CommitterInput::Batch(Box::new(batch))).await?;
         }
         Ok(())
     }

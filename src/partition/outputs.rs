@@ -92,7 +92,10 @@ impl Build<'_> {
             self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(detail), record);
             return Outcome::ForecastFailed;
         };
-        let series = &self.names[due.series.0..due.series.1];
+        let series = self
+            .names
+            .get(due.series.0..due.series.1)
+            .unwrap_or_default();
         let Ok(()) = self.with_targets(&row, |targets| {
             let forecast = Forecast {
                 series,

@@ -130,7 +130,7 @@ impl Restorer {
 
     fn attempt(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
         let log = self.replayer.committed(assigned.partition)?;
-        let Some((committed, metadata)) = &log.committed else {
+        let Some((committed, metadata)) = &log.stable else {
             return Ok(Some(self.first_start(assigned, &log)?));
         };
         if *committed < log.log_start || *committed > log.log_end {

@@ -37,7 +37,7 @@ pub trait Membership: Send {
 /// What arrives at the committer, in the order in which each lane sent it.
 #[derive(Debug)]
 pub enum CommitterInput {
-    Batch(OutputBatch),
+    Batch(Box<OutputBatch>),
     /// Everything that this lane had for a revoked partition was sent before. The sender is dropped
     /// once that is committed, which lets the rebalance hook go on.
     Released {
@@ -97,7 +97,7 @@ impl Gathered {
             CommitterInput::Batch(batch) => {
                 self.outputs += batch.len();
                 self.bytes += batch.byte_len();
-                self.batches.push(batch);
+                self.batches.push(*batch);
             }
             CommitterInput::Released {
                 partition,

@@ -95,7 +95,7 @@ const SERVE_PAUSE: Duration = Duration::from_micros(200);
 /// One call of the abort API; its event queue is served between calls.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long `init_transactions` may take: a predecessor's open transaction is aborted in it.
-const INIT_TIMEOUT: Duration = Duration::from_secs(60);
+const INIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long one request that adds offsets to the transaction may take before it is repeated.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -139,20 +139,13 @@ impl OutputProducer {
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
-        self.transact_begun(batches, &offsets, group)
-            .inspect_err(|attempt| match attempt {
-                Attempt::Again { step, error } => {
-                    warn!(step, %error, "transaction aborts; its output is sent again")
-                }
-                Attempt::End(_) => {}
-            })
-            .or_else(|attempt| match attempt {
-                Attempt::Again { step, error } => {
-                    self.abort().map_err(Attempt::End)?;
-                    Err(Attempt::Again { step, error })
-                }
-                end @ Attempt::End(_) => Err(end),
-            })
+        match self.transact_begun(batches, &offsets, group) {
+            Err(Attempt::Again { step, error }) => {
+                self.abort().map_err(Attempt::End)?;
+                Err(Attempt::Again { step, error })
+            }
+            done_or_end => done_or_end,
+        }
     }
 
     fn transact_begun(
@@ -326,40 +319,43 @@ impl OutputProducer {
     }
 }
 
+/// What may be done after `error`. librdkafka marks what it knows; everything else cannot be trusted.
 fn triage(step: &'static str, error: KafkaError) -> Attempt {
-    match &error {
-        KafkaError::Transaction(cause)
-            if !cause.is_fatal() && (cause.txn_requires_abort() || cause.is_retriable()) =>
-        {
-            Attempt::Again { step, error }
-        }
-        // A local produce error leaves the transaction open and whole: abort it and try again.
-        KafkaError::MessageProduction(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownPartition
-            | RDKafkaErrorCode::MessageTimedOut,
-        ) => Attempt::Again { step, error },
-        _ => Attempt::End(CommitError::Indefinite { step, error }),
+    if is_abortable(&error) || is_retriable(&error) || is_local(&error) {
+        Attempt::Again { step, error }
+    } else {
+        Attempt::End(CommitError::Indefinite { step, error })
     }
 }
 
+fn is_abortable(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(cause) if cause.txn_requires_abort() && !cause.is_fatal())
+}
+
+/// The same call with the same arguments may be made again.
 fn is_retriable(error: &KafkaError) -> bool {
-    match error {
-        KafkaError::Transaction(cause) => {
-            cause.is_retriable() && !cause.txn_requires_abort() && !cause.is_fatal()
-        }
-        // The wrapper's flush ran out of time before EndTxn was sent.
-        KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut) => true,
-        _ => false,
+    if let KafkaError::Transaction(cause) = error {
+        return cause.is_retriable() && !cause.txn_requires_abort() && !cause.is_fatal();
     }
+    // The wrapper's flush ran out of time before EndTxn was sent.
+    matches!(error, KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut))
+}
+
+/// The record did not leave this process: the transaction is open and whole, and can be aborted.
+fn is_local(error: &KafkaError) -> bool {
+    matches!(
+        error,
+        KafkaError::MessageProduction(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::MessageTimedOut
+        )
+    )
 }
 
 fn is_fatal(error: &KafkaError) -> bool {
-    match error {
-        KafkaError::Transaction(cause) => cause.is_fatal(),
-        _ => false,
-    }
+    matches!(error, KafkaError::Transaction(cause) if cause.is_fatal())
 }
 
 fn configuration(settings: &ProducerSettings) -> ClientConfig {
