@@ -62,7 +62,9 @@ impl Cluster {
     /// Creates a topic with one replica and waits until clients see its partitions.
     pub fn create_topic(&self, name: &str, partitions: usize) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(1));
+        // The sample data's timestamps are years old: with the default retention they would go.
+        let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(1))
+            .set("retention.ms", "-1");
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let created = runtime.block_on(admin.create_topics([&topic], &options))?;

@@ -126,9 +126,23 @@ impl Load {
         })
     }
 
-    /// Steps made so far.
-    pub fn steps(&self) -> u32 {
-        self.steps
+    pub fn series(&self) -> u32 {
+        self.series
+    }
+
+    pub fn name(series: u32) -> String {
+        format!("cell-{series}")
+    }
+
+    /// How many of the steps made so far complete a window of `length` slots, where a missing value
+    /// may be taken from at most `gap_max` slots back.
+    pub fn due(&self, series: u32, length: u32, gap_max: u32) -> usize {
+        let present = |step: u32| Cells::of(series, step).down.is_some();
+        let usable = |step: u32| (step.saturating_sub(gap_max)..=step).any(present);
+        let newest = length.saturating_sub(1)..self.steps;
+        newest
+            .filter(|&step| (step + 1 - length..=step).all(usable))
+            .count()
     }
 
     /// The next step of every series.
