@@ -186,24 +186,41 @@ impl Progress {
         mut each: impl FnMut() -> Result<()>,
     ) -> Result<()> {
         let end = self.end()?;
-        let mut committed = 0;
         let done = wait::until_true("the whole input is committed", deadline, || {
             each()?;
-            committed = match self.committed() {
-                Ok(committed) => committed,
+            match self.committed() {
+                Ok(committed) => Ok(committed >= end),
                 // The broker may be starting again.
-                Err(error) if is_passing(&error) => return Ok(false),
-                Err(error) => return Err(error),
-            };
-            Ok(committed >= end)
+                Err(error) if is_passing(&error) => Ok(false),
+                Err(error) => Err(error),
+            }
         });
-        done.with_context(|| format!("committed {committed} of {end} in {}", self.topic))?;
+        done.with_context(|| self.lag().unwrap_or_else(|error| error.to_string()))?;
+        let committed = self.committed()?;
         ensure!(
             committed == end,
             "committed {committed} of only {end} in {}",
             self.topic
         );
         Ok(())
+    }
+
+    /// Which partitions are behind, for people.
+    fn lag(&self) -> Result<String> {
+        let mut behind = Vec::new();
+        for (partition, committed) in self.committed_each()? {
+            let (start, end) = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, ANSWER)?;
+            if committed.unwrap_or(start) < end {
+                behind.push(format!("{partition}: {committed:?} of {start}..{end}"));
+            }
+        }
+        Ok(format!(
+            "partitions of {} that are behind: {}",
+            self.topic,
+            behind.join(", ")
+        ))
     }
 }
 

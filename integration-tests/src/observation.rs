@@ -26,6 +26,9 @@ const SCHEMA: &str = r#"{
   ]
 }"#;
 
+/// The type of its time.
+const TIME: &str = r#"{"type": "long", "logicalType": "timestamp-micros"}"#;
+
 /// Distance between two observations of a series, as `config/foretell.toml` has it.
 pub const STEP_MS: i64 = 120_000;
 /// The numeric fields of an observation that the load has.
@@ -43,7 +46,10 @@ pub struct Observations {
 impl Observations {
     pub fn new() -> Result<Self> {
         let schema = Schema::parse_str(SCHEMA)?;
-        let fingerprint = schema.fingerprint::<Rabin>().bytes;
+        // The canonical form has no logical types, but apache-avro 0.22 leaves {"type":"long"} where
+        // the specification and fastavro say "long"; without the logical type it agrees with them.
+        let plain = Schema::parse_str(&SCHEMA.replace(TIME, r#""long""#))?;
+        let fingerprint = plain.fingerprint::<Rabin>().bytes;
         Ok(Self {
             schema,
             fingerprint,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::{Cluster, Progress, Writer};
 use crate::observation::Load;
@@ -81,6 +81,14 @@ impl Scenario {
             .wait_for_end(CATCH_UP, || worker.ensure_alive())?;
         worker.terminate(END)?;
 
+        let letters = read_committed(&self.cluster, &self.job.dead_letters())?;
+        if let Some(letter) = letters.first() {
+            bail!(
+                "{} good records were dead-lettered: {}",
+                letters.len(),
+                letter.header("foretell.reason")?
+            );
+        }
         let tested = read_committed(&self.cluster, &self.job.forecasts())?;
         let expected = read_committed(&self.cluster, &straight.forecasts())?;
         let (tested, expected) = (values_by_key(&tested)?, values_by_key(&expected)?);
@@ -104,11 +112,6 @@ impl Scenario {
                 same.len()
             );
         }
-        let letters = read_committed(&self.cluster, &self.job.dead_letters())?;
-        ensure!(
-            letters.is_empty(),
-            "good records were dead-lettered: {letters:?}"
-        );
         Ok(())
     }
 

@@ -20,12 +20,12 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Config, Environment};
 use crate::consume::{
-    Assigned, ClientSettings, ConnectError, Group, Hooks, PollCommand, PollError, Poller,
-    ReplayError, Replayer, probe,
+    Assigned, Cleanup, ClientSettings, ConnectError, Group, Hooks, PollCommand, PollError, Poller,
+    ReplayError, Replayer, check_cleanup, probe,
 };
 use crate::decode::{DecoderError, SchemaError};
 use crate::infer::{BindError, CheckError, LoadError, PackageError, RuntimeError};
@@ -131,6 +131,8 @@ impl App {
             .first()
             .map_or(NonZeroU32::MIN, |topic| topic.partitions);
 
+        check_input_topic(&client, &config.topics.observations)?;
+
         let mut wiring = Wiring::new(config, client);
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
         let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
@@ -207,6 +209,22 @@ impl App {
         info!("stopped");
         Ok(())
     }
+}
+
+fn check_input_topic(client: &ClientSettings, topic: &str) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    match runtime.block_on(check_cleanup(client, topic, PROBE_TIMEOUT))? {
+        Cleanup::Delete => {}
+        Cleanup::Unknown { reason } => {
+            warn!(
+                topic,
+                reason, "cleanup.policy could not be checked; it must be delete"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What the parts share while they are made.

@@ -69,6 +69,10 @@ pub enum ConnectError {
     #[error("topic {topic} does not exist on {brokers}; create it with `foretell topics create`")]
     MissingTopic { topic: String, brokers: String },
     #[error(
+        "topic {topic} has cleanup.policy={policy}: compaction removes records from the middle of the log, and windows could not be rebuilt; set cleanup.policy=delete"
+    )]
+    Compacted { topic: String, policy: String },
+    #[error(
         "no access to topic {topic}: {reason}; grant the worker's principal the ACLs that docs/runbook.md lists"
     )]
     Forbidden {

@@ -12,6 +12,7 @@ mod hooks;
 mod poll;
 mod queue;
 mod replay;
+mod topic;
 
 pub use client::{ClientSettings, ConnectError, Reachable, probe};
 pub use group::{Group, NotAMember};
@@ -19,3 +20,4 @@ pub use hooks::{Assigned, Hooks, RebalanceEvent};
 pub use poll::{ConsumerSettings, PollCommand, PollError, Poller};
 pub use queue::{QueueLimits, QueueReceiver, QueueSender, queue};
 pub use replay::{Committed, ReplayError, Replayer, StartPosition};
+pub use topic::{Cleanup, check_cleanup};

@@ -109,6 +109,7 @@ pub struct Poller {
     commands: Receiver<PollCommand>,
     feeds: BTreeMap<PartitionId, Feed>,
     gauges_at: Instant,
+    polled_at: Instant,
 }
 
 /// A partition that is being read.
@@ -147,6 +148,7 @@ impl Poller {
             commands,
             feeds: BTreeMap::new(),
             gauges_at: Instant::now(),
+            polled_at: Instant::now(),
         })
     }
 
@@ -383,13 +385,21 @@ impl Poller {
 
     fn publish_gauges(&mut self) {
         let now = Instant::now();
-        metrics::polled(now.into_std());
+        metrics::polled(now.duration_since(self.polled_at));
+        self.polled_at = now;
         if now.duration_since(self.gauges_at) < GAUGES_EVERY {
             return;
         }
         self.gauges_at = now;
         for (partition, feed) in &self.feeds {
-            metrics::queue_depth(*partition, feed.queue.depth());
+            let (records, bytes) = feed.queue.depth();
+            metrics::queue_depth(*partition, records, bytes);
+        }
+        for (partition, end) in self.consumer.context().log_ends() {
+            if let Some(feed) = self.feeds.get(&partition) {
+                // Offsets have holes, so this bounds the records that wait; it does not count them.
+                metrics::lag(partition, end.saturating_sub(feed.expected.get()).max(0));
+            }
         }
         metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
     }
@@ -451,6 +461,8 @@ fn configuration(settings: &ConsumerSettings) -> rdkafka::ClientConfig {
         .set("isolation.level", "read_committed")
         .set("allow.auto.create.topics", "false")
         .set("check.crcs", "true")
+        // For the lag: the last stable offset has no other way out of librdkafka.
+        .set("statistics.interval.ms", "2000")
         // Small fetches keep memory bounded; the queue behind this thread is the larger buffer.
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "16384")

@@ -338,7 +338,10 @@ fn is_retriable(error: &KafkaError) -> bool {
         return cause.is_retriable() && !cause.txn_requires_abort() && !cause.is_fatal();
     }
     // The wrapper's flush ran out of time before EndTxn was sent.
-    matches!(error, KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut))
+    matches!(
+        error,
+        KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)
+    )
 }
 
 /// The record did not leave this process: the transaction is open and whole, and can be aborted.

@@ -108,8 +108,12 @@ pub(crate) fn create(cluster: &Cluster, name: &str) -> Result<()> {
 /// Encodes by `apache-avro`, which shares nothing with the worker.
 enum Encoder {
     Three(Observations),
-    Eleven(Schema),
+    Eleven(Schema, Vec<u8>),
 }
+
+/// The type of the time in schemas/observation.avsc.
+const TIME: &str = r#"{"type": "long", "logicalType": "timestamp-millis"}"#;
+
 
 impl Encoder {
     fn new(width: Width) -> Result<Self> {
@@ -117,7 +121,11 @@ impl Encoder {
             Width::Three => Self::Three(Observations::new()?),
             Width::Eleven => {
                 let schema = in_repository("schemas/observation.avsc")?;
-                Self::Eleven(Schema::parse_str(&std::fs::read_to_string(schema)?)?)
+                let text = std::fs::read_to_string(schema)?;
+                // As in `Observations`: apache-avro's canonical form of a logical type is wrong.
+                let plain = Schema::parse_str(&text.replace(TIME, r#""long""#))?;
+                let fingerprint = plain.fingerprint::<Rabin>().bytes;
+                Self::Eleven(Schema::parse_str(&text)?, fingerprint)
             }
         })
     }
@@ -127,9 +135,9 @@ impl Encoder {
         let cells = Cells::of(series, round);
         match self {
             Self::Three(observations) => observations.record(&name, time_ms, cells),
-            Self::Eleven(schema) => Ok(NewRecord {
+            Self::Eleven(schema, fingerprint) => Ok(NewRecord {
                 key: Some(name.as_bytes().to_vec()),
-                value: Some(eleven(schema, name, time_ms, cells)?),
+                value: Some([&[0xC3, 0x01], &fingerprint[..], &eleven(schema, name, time_ms, cells)?].concat()),
                 timestamp_ms: time_ms,
             }),
         }
@@ -146,10 +154,7 @@ fn eleven(schema: &Schema, name: String, time_ms: i64, cells: Cells) -> Result<V
         let value = Value::Double(base / f64::from(place));
         fields.push((feature.to_owned(), Value::Union(1, Box::new(value))));
     }
-    let mut bytes = vec![0xC3, 0x01];
-    bytes.extend_from_slice(&schema.fingerprint::<Rabin>().bytes);
     let writer = GenericDatumWriter::builder(schema).build()?;
     let datum = writer.write_value_to_vec(Value::Record(fields));
-    bytes.extend(datum.context("the observation schema has changed")?);
-    Ok(bytes)
+    datum.context("the observation schema has changed")
 }

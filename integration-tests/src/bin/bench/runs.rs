@@ -20,7 +20,7 @@ use crate::table::{Machine, Repetition, Table};
 use crate::{bare_copy, bare_model};
 
 const GRU: &str = "tests/models/gru64.onnx";
-const MLP: &str = "tests/models/mlp_bench.onnx";
+const MLP: &str = "tests/models/mlp.onnx";
 /// Rows of the worker's runs, by its default configuration: a backlog fills every batch.
 const BATCH_MAX: u64 = 256;
 /// Rows of the slow model that are enough for its figure.
@@ -132,18 +132,7 @@ impl Bench {
             .set("WINDOW__FEATURES", &width.features().join(","));
         let mut worker: Worker = job.start("bench")?;
         let watch = Watch::new(&self.cluster, &name, &input)?;
-        let steady = watch.measure(worker.id(), rows_max, || worker.ensure_alive());
-        if std::path::Path::new("/tmp/bench_debug").exists() {
-            eprintln!("{:?}", read_committed(&self.cluster, &job.forecasts()).map(|x| x.0));
-            let mut client = self.cluster.client();
-            client.set("group.id", "reader2").set("auto.offset.reset", "earliest");
-            let consumer: BaseConsumer = client.create()?;
-            consumer.subscribe(&[&job.dead_letters()])?;
-            if let Some(Ok(m)) = consumer.poll(ANSWER) {
-                for h in m.headers().unwrap().iter() { eprintln!("{} {:?}", h.key, h.value.map(|v| String::from_utf8_lossy(v).into_owned())); }
-            }
-        }
-        let steady = steady?;
+        let steady = watch.measure(worker.id(), rows_max, || worker.ensure_alive())?;
         let ended = worker.terminate(STOP)?;
         ensure!(ended.success(), "{ended}\n{}", worker.log_tail());
         self.check(&job, &watch, &input)?;

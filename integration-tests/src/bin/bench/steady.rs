@@ -116,7 +116,6 @@ impl<'a> Watch<'a> {
             alive()?;
             let offsets = self.committed()?;
             let committed: u64 = offsets.iter().sum();
-            if std::path::Path::new("/tmp/bench_debug").exists() { eprintln!("{offsets:?} {:?}", cpu::of(&process)?); }
             let look = Look {
                 at: wait::now(),
                 committed,
