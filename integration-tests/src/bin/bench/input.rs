@@ -137,7 +137,7 @@ impl Encoder {
             Self::Three(observations) => observations.record(&name, time_ms, cells),
             Self::Eleven(schema, fingerprint) => Ok(NewRecord {
                 key: Some(name.as_bytes().to_vec()),
-                value: Some([&[0xC3, 0x01], &fingerprint[..], &eleven(schema, name, time_ms, cells)?].concat()),
+                value: Some([&[0xC3, 0x01][..], &fingerprint[..], &eleven(schema, name, time_ms, cells)?[..]].concat()),
                 timestamp_ms: time_ms,
             }),
         }
