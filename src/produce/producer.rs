@@ -236,12 +236,9 @@ impl OutputProducer {
             Destination::Forecasts => &self.settings.forecasts_topic,
             Destination::DeadLetters => &self.settings.dead_letters_topic,
         };
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(output.value);
         if let Some(key) = output.key {
             record = record.key(key);
-        }
-        if let Some(value) = output.value {
-            record = record.payload(value);
         }
         if output.header_count() > 0 {
             let headers = OwnedHeaders::new_with_capacity(output.header_count());
@@ -260,7 +257,7 @@ impl OutputProducer {
                     error @ KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge),
                     _,
                 )) => {
-                    let bytes = output.value.map_or(0, <[u8]>::len);
+                    let bytes = output.value.len();
                     let topic = topic.clone();
                     return Err(Attempt::End(CommitError::TooLarge {
                         topic,

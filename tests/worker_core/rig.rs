@@ -284,7 +284,7 @@ async fn feed(
             tokio::task::yield_now().await;
         }
     }
-    while feeds.iter().any(|(sender, _)| sender.depth() > 0) {
+    while feeds.iter().any(|(sender, _)| sender.depth().0 > 0) {
         tokio::task::yield_now().await;
     }
     drop(commands);
@@ -310,7 +310,7 @@ pub(crate) fn sent(batch: &OutputBatch) -> Vec<Sent> {
     let outputs = batch.iter().map(|output| Sent {
         destination: output.destination,
         key: output.key.map(<[u8]>::to_vec),
-        value: output.value.map(<[u8]>::to_vec),
+        value: Some(output.value.to_vec()),
         headers: output
             .headers()
             .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
