@@ -101,7 +101,7 @@ const LIBRARIES: [(&str, &[&str]); 26] = [
     ("parquet", &["cli/"]),
     ("rdkafka", RDKAFKA),
     ("rdkafka_sys", &["consume/group_metadata.rs"]),
-    ("serde_avro_fast", &["decode/", "produce/"]),
+    ("serde_avro_fast", &["cli/", "decode/", "produce/"]),
     ("sha2", &["infer/", "produce/"]),
     ("toml", &["config/"]),
     ("tracing_subscriber", &["telemetry/logging.rs"]),
