@@ -18,13 +18,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio::time::Instant;
 
-use crate::config::{Config, ConfigErrors, Environment, Kafka, Topics};
+use crate::config::{Config, ConfigErrors, Environment, Kafka, Properties, Topics};
 
 /// How long a command waits for a broker before it gives up.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// How long a broker may take to tell its settings.
-const SETTINGS_MAX: Duration = Duration::from_secs(5);
+const SETTINGS_MAX: Duration = Duration::from_secs(3);
 
 /// One slice of that wait, after which the cause of a failure is looked at.
 const CONNECT_SLICE: Duration = Duration::from_millis(500);
@@ -33,7 +33,7 @@ const CONNECT_SLICE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Connection {
     brokers: String,
-    properties: Vec<(String, String)>,
+    properties: Properties,
 }
 
 impl std::fmt::Debug for Connection {
@@ -50,19 +50,21 @@ impl Connection {
     pub fn plain(brokers: impl Into<String>) -> Self {
         Self {
             brokers: brokers.into(),
-            properties: Vec::new(),
+            properties: Properties::default(),
         }
     }
 
     /// As the worker of this configuration connects.
     pub fn configured(kafka: &Kafka) -> Self {
-        let properties = kafka.properties.expose();
         Self {
             brokers: kafka.brokers.join(","),
-            properties: properties
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            properties: kafka.properties.clone(),
         }
+    }
+
+    /// Security settings and the like.
+    pub fn properties(&self) -> &Properties {
+        &self.properties
     }
 
     pub fn brokers(&self) -> &str {
@@ -104,7 +106,7 @@ impl Connection {
     /// The configuration of an administrator.
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        for (name, value) in &self.properties {
+        for (name, value) in self.properties.expose() {
             config.set(name, value);
         }
         config

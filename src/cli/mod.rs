@@ -14,6 +14,7 @@ pub mod progress;
 pub mod publish;
 mod run;
 pub mod tail;
+pub mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,11 @@ enum Command {
     Run(run::Arguments),
     Publish(publish::Arguments),
     Tail(tail::Arguments),
+    /// Create or check the topics of a configuration
+    Topics {
+        #[command(subcommand)]
+        command: topics::Command,
+    },
     /// Check a configuration or show what is in force
     Config {
         #[command(subcommand)]
@@ -76,6 +82,7 @@ impl Cli {
             Command::Run(arguments) => run::run(&arguments, environment),
             Command::Publish(arguments) => publish::run(&arguments, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
+            Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),
                 ConfigCommand::Show(arguments) => config_show::run(&arguments, environment),
