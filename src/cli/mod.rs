@@ -7,6 +7,7 @@
 pub mod clients;
 mod config_check;
 mod config_show;
+pub mod demo;
 mod failure;
 pub mod forecasts;
 pub mod output;
@@ -47,6 +48,7 @@ A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and l
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Demo(demo::Arguments),
     Publish(publish::Arguments),
     Tail(tail::Arguments),
     /// Create or check the topics of a configuration
@@ -80,6 +82,7 @@ impl Cli {
     pub fn run(self, environment: &Environment) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, environment),
+            Command::Demo(arguments) => demo::run(&arguments, environment),
             Command::Publish(arguments) => publish::run(&arguments, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::Topics { command } => topics::run(&command, environment),

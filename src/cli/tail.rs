@@ -61,7 +61,7 @@ pub(super) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   foretell tail --brokers localhost:9092 --from beginning --limit 10
 
   Every field of one series' forecasts of the last day, for jq:

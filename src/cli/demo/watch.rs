@@ -20,7 +20,9 @@ use crate::cli::clients::{Connection, Troubles};
 use crate::cli::forecasts::{ForecastReader, NoForecast};
 use crate::cli::tail::is_passing;
 use crate::config::Config;
-use crate::decode::{Decoder, DecoderConfig, DecoderError, Projection, SchemaError, SchemaFolder, WireFormat};
+use crate::decode::{
+    Decoder, DecoderConfig, DecoderError, Projection, SchemaError, SchemaFolder, WireFormat,
+};
 
 /// Records that are read of one topic before the other has its turn.
 const TURN_RECORDS: usize = 500;
@@ -58,7 +60,9 @@ pub struct Watcher {
 
 impl std::fmt::Debug for Watcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watcher").field("scores", &self.scores).finish_non_exhaustive()
+        f.debug_struct("Watcher")
+            .field("scores", &self.scores)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +85,11 @@ pub struct Watched {
 }
 
 impl Watcher {
-    pub fn new(config: &Config, connection: &Connection, partitions: usize) -> Result<Self, WatchError> {
+    pub fn new(
+        config: &Config,
+        connection: &Connection,
+        partitions: usize,
+    ) -> Result<Self, WatchError> {
         let schemas = match &config.input.format {
             crate::config::InputFormat::SingleObject { schema_folder } => schema_folder,
             crate::config::InputFormat::Datum { schema } => schema,
@@ -96,12 +104,18 @@ impl Watcher {
                 },
                 value_bytes_max: config.input.value_bytes_max.get(),
             },
-            WireFormat::SingleObject { schemas: SchemaFolder::load(schemas)? },
+            WireFormat::SingleObject {
+                schemas: SchemaFolder::load(schemas)?,
+            },
         )?;
         // The group's name answers for what the worker has committed; the group is not joined.
         let group = &config.kafka.group_id;
         Ok(Self {
-            observations: Topic::read(connection, &config.topics.observations, (partitions, group))?,
+            observations: Topic::read(
+                connection,
+                &config.topics.observations,
+                (partitions, group),
+            )?,
             forecasts: Topic::read(connection, &config.topics.forecasts, (partitions, group))?,
             decoder,
             reader: ForecastReader::new(false)?,
@@ -138,11 +152,21 @@ impl Watcher {
             self.take_turns()?;
         }
         view.show(&self.scores, &self.features, published);
-        Ok(Watched { observations: self.observations.records, scores: self.scores })
+        Ok(Watched {
+            observations: self.observations.records,
+            scores: self.scores,
+        })
     }
 
     fn take_turns(&mut self) -> Result<(), WatchError> {
-        let Self { observations, forecasts, decoder, reader, features, scores } = self;
+        let Self {
+            observations,
+            forecasts,
+            decoder,
+            reader,
+            features,
+            scores,
+        } = self;
         observations.turn(|message| {
             // A record that is none of ours is the worker's to judge.
             if let Some(value) = message.payload()
@@ -161,11 +185,20 @@ impl Watcher {
 }
 
 impl Topic {
-    fn read(connection: &Connection, name: &str, (partitions, group): (usize, &str)) -> Result<Self, WatchError> {
-        let read = |error| WatchError::Read { topic: name.to_owned(), error };
+    fn read(
+        connection: &Connection,
+        name: &str,
+        (partitions, group): (usize, &str),
+    ) -> Result<Self, WatchError> {
+        let read = |error| WatchError::Read {
+            topic: name.to_owned(),
+            error,
+        };
         let mut config = connection.reader();
         config.set("group.id", group);
-        let consumer = config.create_with_context(Troubles::default()).map_err(read)?;
+        let consumer = config
+            .create_with_context(Troubles::default())
+            .map_err(read)?;
         let mut topic = Self {
             name: name.to_owned(),
             consumer,
@@ -179,11 +212,19 @@ impl Topic {
 
     /// Assigns at the next offsets, so that each partition reports its end anew.
     fn again(&mut self) -> Result<(), WatchError> {
-        let read = |error| WatchError::Read { topic: self.name.clone(), error };
+        let read = |error| WatchError::Read {
+            topic: self.name.clone(),
+            error,
+        };
         let mut list = TopicPartitionList::new();
         for (partition, next) in (0..).zip(&self.next) {
-            let offset = if *next == 0 { Offset::Beginning } else { Offset::Offset(*next) };
-            list.add_partition_offset(&self.name, partition, offset).map_err(read)?;
+            let offset = if *next == 0 {
+                Offset::Beginning
+            } else {
+                Offset::Offset(*next)
+            };
+            list.add_partition_offset(&self.name, partition, offset)
+                .map_err(read)?;
         }
         self.consumer.unassign().map_err(read)?;
         self.consumer.assign(&list).map_err(read)?;
@@ -216,7 +257,10 @@ impl Topic {
                 }
                 Some(Err(error)) if is_passing(&error) => break,
                 Some(Err(error)) => {
-                    return Err(WatchError::Read { topic: self.name.clone(), error });
+                    return Err(WatchError::Read {
+                        topic: self.name.clone(),
+                        error,
+                    });
                 }
             }
         }
@@ -229,7 +273,10 @@ impl Topic {
         for (partition, _) in (0..).zip(&self.next) {
             asked.add_partition(&self.name, partition);
         }
-        let committed = self.consumer.committed_offsets(asked, ANSWER_MAX).map_err(WatchError::Committed)?;
+        let committed = self
+            .consumer
+            .committed_offsets(asked, ANSWER_MAX)
+            .map_err(WatchError::Committed)?;
         for element in committed.elements() {
             let (_, end) = self
                 .consumer
@@ -238,7 +285,11 @@ impl Topic {
             let reached = match element.offset() {
                 Offset::Offset(offset) => offset >= end,
                 // Nothing is committed of an empty partition.
-                Offset::Invalid | Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => end == 0,
+                Offset::Invalid
+                | Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::OffsetTail(_) => end == 0,
             };
             if !reached {
                 return Ok(false);

@@ -122,7 +122,7 @@ pub(super) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   foretell publish demo/sample.parquet --topic observations --brokers localhost:9092
 
   One series per file, local times that are UTC, ten minutes in a second:
