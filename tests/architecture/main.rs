@@ -117,7 +117,9 @@ const RDKAFKA: &[&str] = &[
     "cli/",
     "consume/",
     "produce/committer.rs",
+    "produce/deliveries.rs",
     "produce/producer.rs",
+    "produce/settings.rs",
 ];
 
 /// Words that belong to one place, and why.
@@ -129,27 +131,27 @@ const WORDS: [(&str, &[&str], &str); 12] = [
     ),
     (
         "begin_transaction",
-        &["produce/"],
+        &["produce/producer.rs"],
         "the committer is the only caller of the transaction API",
     ),
     (
         "commit_transaction",
-        &["produce/"],
+        &["produce/producer.rs"],
         "the committer is the only caller of the transaction API",
     ),
     (
         "abort_transaction",
-        &["produce/"],
+        &["produce/producer.rs"],
         "the committer is the only caller of the transaction API",
     ),
     (
         "init_transactions",
-        &["produce/"],
+        &["produce/producer.rs"],
         "the committer is the only caller of the transaction API",
     ),
     (
         "send_offsets_to_transaction",
-        &["produce/"],
+        &["produce/producer.rs"],
         "offsets move only inside a transaction",
     ),
     (
