@@ -4,47 +4,19 @@
 //! next: send the same batches again, or nothing with this producer any more.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::util::Timeout;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
 
+use super::deliveries::Deliveries;
 use super::output::{Destination, Output, OutputBatch};
-
-/// What is promised to readers of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guarantee {
-    /// Outputs and offsets in one transaction.
-    ExactlyOnce,
-    /// Outputs first, then the offsets: a crash between the two repeats outputs.
-    AtLeastOnce,
-}
-
-/// What the producer is configured by.
-#[derive(Clone, Debug)]
-pub struct ProducerSettings {
-    /// Brokers, security and `client.id`.
-    pub config: ClientConfig,
-    pub guarantee: Guarantee,
-    pub transactional_id: String,
-    pub transaction_timeout: Duration,
-    /// Below the transaction timeout, so that a delivery fails before its transaction does.
-    pub message_timeout: Duration,
-    pub socket_timeout: Duration,
-    pub input_topic: String,
-    pub forecasts_topic: String,
-    pub dead_letters_topic: String,
-}
+use super::settings::{Guarantee, ProducerSettings};
 
 /// Why the producer cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +86,7 @@ impl fmt::Debug for OutputProducer {
 impl OutputProducer {
     /// Creates the producer and, exactly once, fences predecessors with the same transactional id.
     pub(super) fn connect(settings: ProducerSettings) -> Result<Self, CommitError> {
-        let config = configuration(&settings);
+        let config = settings.configuration();
         let producer: BaseProducer<Deliveries> = config
             .create_with_context(Deliveries::default())
             .map_err(CommitError::Create)?;
@@ -356,81 +328,4 @@ fn is_local(error: &KafkaError) -> bool {
 
 fn is_fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(cause) if cause.is_fatal())
-}
-
-fn configuration(settings: &ProducerSettings) -> ClientConfig {
-    let timeout = settings.transaction_timeout.as_millis();
-    let mut config = settings.config.clone();
-    config
-        // The Java client's placement, so that a series stays whole between mixed publishers.
-        .set("partitioner", "murmur2_random")
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "0")
-        .set("queue.buffering.max.messages", "1000000")
-        .set("queue.buffering.max.kbytes", "262144")
-        .set(
-            "message.timeout.ms",
-            settings.message_timeout.as_millis().to_string(),
-        );
-    if settings.guarantee == Guarantee::ExactlyOnce {
-        config
-            .set("transactional.id", &settings.transactional_id)
-            .set("transaction.timeout.ms", timeout.to_string())
-            .set(
-                "socket.timeout.ms",
-                settings.socket_timeout.as_millis().to_string(),
-            )
-            // The coordinator answers CONCURRENT_TRANSACTIONS until the last markers are written, and
-            // librdkafka waits this long before it asks again (PROTOCOL, finding 13).
-            .set("retry.backoff.ms", "2")
-            .set("retry.backoff.max.ms", "5");
-    }
-    config
-}
-
-/// Remembers the first failed delivery since it was last asked.
-#[derive(Clone, Debug, Default)]
-struct Deliveries {
-    failed: Arc<Mutex<Option<KafkaError>>>,
-}
-
-impl Deliveries {
-    fn take(&self) -> Option<KafkaError> {
-        self.failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => error!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                info!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        warn!(target: "librdkafka", %error, reason, "producer error");
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert_with(|| error.clone());
-        }
-    }
 }
