@@ -12,6 +12,7 @@ mod group_metadata;
 mod hooks;
 mod poll;
 mod queue;
+mod raw_headers;
 mod replay;
 mod settings;
 mod topic;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -20,6 +20,7 @@ use super::failure::PollError;
 use super::group::Group;
 use super::hooks::{Hooks, check_elements};
 use super::queue::QueueSender;
+use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
 use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
 use crate::telemetry::metrics;
@@ -255,19 +256,11 @@ impl Poller {
         }
         feed.expected = offset.next();
         let timestamp = message.timestamp().to_millis().map(Timestamp);
-        let headers = message.headers();
-        let copied = headers
-            .into_iter()
-            .flat_map(|headers| headers.iter())
-            .filter_map(|header| {
-                let wanted = self.header_names.iter().any(|name| name == header.key);
-                wanted.then_some((header.key, header.value))
-            });
         feed.batch.push(
             (offset, timestamp),
             message.key(),
             message.payload(),
-            copied,
+            wanted_headers(message, &self.header_names),
         );
         if feed
             .queue

@@ -126,8 +126,10 @@ impl OutputProducer {
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
+        self.producer.context().take();
         self.send(batches)?;
         let began = Instant::now();
+        let in_time = || began.elapsed() < self.settings.transaction_timeout;
         loop {
             // While the records are on their way the coordinator is told of the offsets.
             match self
@@ -135,23 +137,23 @@ impl OutputProducer {
                 .send_offsets_to_transaction(offsets, group, OFFSETS_TIMEOUT)
             {
                 Ok(()) => break,
-                Err(error)
-                    if is_retriable(&error)
-                        && began.elapsed() < self.settings.transaction_timeout => {}
+                Err(error) if is_retriable(&error) && in_time() => {}
+                // A request that was not answered may still arrive, in a later transaction.
+                Err(error) if is_retriable(&error) || is_unanswered(&error) => {
+                    return Err(indefinite("adding the offsets to the transaction", error));
+                }
                 Err(error) => return Err(triage("adding the offsets to the transaction", error)),
             }
         }
         self.serve_until_delivered(began)?;
+        self.check_delivered()?;
         loop {
             match self.producer.commit_transaction(Timeout::Never) {
                 Ok(()) => return Ok(()),
-                Err(error)
-                    if is_retriable(&error)
-                        && began.elapsed() < self.settings.transaction_timeout =>
-                {
-                    self.serve();
-                }
-                Err(error) => return Err(triage("committing the transaction", error)),
+                Err(error) if is_retriable(&error) && in_time() => self.serve(),
+                // The commit may have been sent, even where librdkafka asks for an abort: only a new
+                // producer, which fences this one, makes the result definite.
+                Err(error) => return Err(indefinite("committing the transaction", error)),
             }
         }
     }
@@ -162,8 +164,13 @@ impl OutputProducer {
         self.producer.context().take();
         self.send(batches)?;
         self.serve_until_delivered(Instant::now())?;
+        self.check_delivered()?;
+        Ok(offsets)
+    }
+
+    fn check_delivered(&self) -> Result<(), Attempt> {
         match self.producer.context().take() {
-            None => Ok(offsets),
+            None => Ok(()),
             Some(error) => Err(Attempt::Again {
                 step: "delivering the output",
                 error,
@@ -293,8 +300,12 @@ fn triage(step: &'static str, error: KafkaError) -> Attempt {
     if is_abortable(&error) || is_retriable(&error) || is_local(&error) {
         Attempt::Again { step, error }
     } else {
-        Attempt::End(CommitError::Indefinite { step, error })
+        indefinite(step, error)
     }
+}
+
+fn indefinite(step: &'static str, error: KafkaError) -> Attempt {
+    Attempt::End(CommitError::Indefinite { step, error })
 }
 
 fn is_abortable(error: &KafkaError) -> bool {
@@ -313,7 +324,20 @@ fn is_retriable(error: &KafkaError) -> bool {
     )
 }
 
+/// The request may be on its way still.
+fn is_unanswered(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::BrokerTransportFailure,
+        ) => true,
+        Some(_) | None => false,
+    }
+}
+
 /// The record did not leave this process: the transaction is open and whole, and can be aborted.
+/// `State` is what librdkafka answers after an earlier record's failure asked for an abort.
 fn is_local(error: &KafkaError) -> bool {
     matches!(
         error,
@@ -322,6 +346,7 @@ fn is_local(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::MessageTimedOut
+                | RDKafkaErrorCode::State
         )
     )
 }

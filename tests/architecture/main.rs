@@ -100,7 +100,7 @@ const LIBRARIES: [(&str, &[&str]); 26] = [
     ("ort", &["infer/session.rs"]),
     ("parquet", &["cli/"]),
     ("rdkafka", RDKAFKA),
-    ("rdkafka_sys", &["consume/group_metadata.rs"]),
+    ("rdkafka_sys", NATIVE),
     ("serde_avro_fast", &["cli/", "decode/", "produce/"]),
     ("sha2", &["infer/", "produce/"]),
     ("toml", &["config/"]),
@@ -110,6 +110,9 @@ const LIBRARIES: [(&str, &[&str]); 26] = [
     ("serde_json", &["cli/", "decode/", "http/", "infer/"]),
     ("apache_avro", &[]),
 ];
+
+/// Where rdkafka is not enough and librdkafka itself is called.
+const NATIVE: &[&str] = &["consume/group_metadata.rs", "consume/raw_headers.rs"];
 
 /// The clients of Kafka; `app` joins the consumer's group to the committer, `cli` has clients of its own.
 const RDKAFKA: &[&str] = &[
@@ -126,8 +129,8 @@ const RDKAFKA: &[&str] = &[
 const WORDS: [(&str, &[&str], &str); 12] = [
     (
         "unsafe",
-        &["consume/group_metadata.rs"],
-        "rdkafka has no getters for the group's generation",
+        NATIVE,
+        "rdkafka has no getters for the group's generation, and panics on some headers",
     ),
     (
         "begin_transaction",
