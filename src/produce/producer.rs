@@ -15,7 +15,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::util::Timeout;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -94,6 +93,9 @@ pub(super) enum Attempt {
 const SERVE_PAUSE: Duration = Duration::from_micros(200);
 /// One call of the abort API; its event queue is served between calls.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
+/// One call of the commit API, which is resumed until the transaction's timeout. librdkafka 2.12 waits
+/// for a coordinator for ever when it is given no timeout, and the rebalance hooks wait for this.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long `init_transactions` may take: a predecessor's open transaction is aborted in it.
 const INIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long one request that adds offsets to the transaction may take before it is repeated.
@@ -136,6 +138,7 @@ impl OutputProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
+        self.producer.context().take();
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
@@ -170,8 +173,18 @@ impl OutputProducer {
             }
         }
         self.serve_until_delivered(began)?;
+        if let Some(error) = self.producer.context().take() {
+            let step = "delivering the output";
+            return Err(Attempt::Again { step, error });
+        }
+        self.commit(began)
+    }
+
+    /// Everything is delivered, so what fails here may have failed after the coordinator decided:
+    /// the same call may be made again inside the transaction's timeout, but nothing else.
+    fn commit(&self, began: Instant) -> Result<(), Attempt> {
         loop {
-            match self.producer.commit_transaction(Timeout::Never) {
+            match self.producer.commit_transaction(COMMIT_TIMEOUT) {
                 Ok(()) => return Ok(()),
                 Err(error)
                     if is_retriable(&error)
@@ -179,7 +192,10 @@ impl OutputProducer {
                 {
                     self.serve();
                 }
-                Err(error) => return Err(triage("committing the transaction", error)),
+                Err(error) => {
+                    let step = "committing the transaction";
+                    return Err(Attempt::End(CommitError::Indefinite { step, error }));
+                }
             }
         }
     }
