@@ -11,7 +11,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::util::Timeout;
 use tokio::time::Instant;
 
 use super::deliveries::Deliveries;
@@ -66,6 +65,9 @@ pub(super) enum Attempt {
 const SERVE_PAUSE: Duration = Duration::from_micros(200);
 /// One call of the abort API; its event queue is served between calls.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
+/// One call of the commit API, which is resumed until the transaction's timeout. librdkafka 2.12 waits
+/// for a coordinator for ever when it is given no timeout, and the rebalance hooks wait for this.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long `init_transactions` may take: a predecessor's open transaction is aborted in it.
 const INIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long one request that adds offsets to the transaction may take before it is repeated.
@@ -108,6 +110,7 @@ impl OutputProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
+        self.producer.context().take();
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
@@ -148,7 +151,7 @@ impl OutputProducer {
         self.serve_until_delivered(began)?;
         self.check_delivered()?;
         loop {
-            match self.producer.commit_transaction(Timeout::Never) {
+            match self.producer.commit_transaction(COMMIT_TIMEOUT) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) && in_time() => self.serve(),
                 // The commit may have been sent, even where librdkafka asks for an abort: only a new
