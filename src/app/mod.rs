@@ -100,6 +100,9 @@ const LANE_COMMANDS_MAX: usize = 1024;
 const COMMITTER_INPUTS_PER_LANE: usize = 256;
 /// How long a topic is looked for at start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the broker may take to tell the input topic's settings. It has just answered the probe,
+/// so this is short: librdkafka's mock cluster never answers.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A worker whose threads run.
 #[derive(Debug)]
@@ -218,7 +221,7 @@ fn check_input_topic(client: &ClientSettings, topic: &str) -> Result<(), StartEr
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
-    match runtime.block_on(check_cleanup(client, topic, PROBE_TIMEOUT))? {
+    match runtime.block_on(check_cleanup(client, topic, SETTINGS_TIMEOUT))? {
         Cleanup::Delete => {}
         Cleanup::Unknown { reason } => {
             warn!(

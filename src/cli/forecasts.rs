@@ -66,7 +66,7 @@ pub enum NoForecast {
         "it is not a forecast of this release: {0}. If the worker writes plain datums (forecast.wire_format), say --datum"
     )]
     Unreadable(#[from] serde_avro_fast::de::DeError),
-    #[error("the forecast schema of this release cannot be read: {0}")]
+    #[error("the forecast schema of this release cannot be read")]
     Schema(#[from] serde_avro_fast::schema::SchemaError),
 }
 

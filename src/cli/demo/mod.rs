@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub mod feed;
@@ -82,10 +81,13 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         log_level: &arguments.log_level,
     };
     let stage = Stage::set(wanted, environment)?;
+    output::remark(format_args!(
+        "starting a worker on {}; its group takes some seconds to form",
+        stage.connection.brokers()
+    ));
     telemetry::init(telemetry::Format::Human, &stage.config.worker.log_level)?;
     let exposition = Exposition::install()?;
     let watched = Arc::new(Mutex::new(None));
-    let start = Instant::now();
     let beside = Beside {
         config: stage.config.clone(),
         connection: stage.connection.clone(),
@@ -113,7 +115,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         .take();
     if let Some(watched) = watched {
         let outcomes = view::outcomes(&exposition.render());
-        view::summary(&mut output::stdout(), &watched, &outcomes, start.elapsed())?;
+        view::summary(&mut output::stdout(), &watched, &outcomes)?;
     }
     Ok(code)
 }

@@ -158,11 +158,9 @@ impl Scores {
 }
 
 impl Series {
-    /// The newest observation: its time and cells.
-    pub fn last(&self) -> Option<(i64, &[Option<f64>])> {
-        self.actuals
-            .last_key_value()
-            .map(|(time, cells)| (*time, cells.as_slice()))
+    /// The cells observed at `time`.
+    pub fn at(&self, time: i64) -> Option<&[Option<f64>]> {
+        self.actuals.get(&time).map(Vec::as_slice)
     }
 
     pub fn newest(&self) -> Option<&Forecast> {

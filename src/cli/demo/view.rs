@@ -111,32 +111,29 @@ impl View {
     }
 }
 
-/// The last value, the newest forecast and the error so far of a series' first target.
+/// The newest forecast of a series' first target, the value it was made from, and the error so far.
 fn line(name: &str, series: &Series, features: &Features) -> String {
-    let Some((time, cells)) = series.last() else {
-        return format!("{name:<10} waiting for an observation");
+    let newest = series
+        .newest()
+        .and_then(|forecast| Some((forecast, forecast.targets.first()?)));
+    let Some((forecast, target)) = newest else {
+        return format!("{name:<10} filling its window");
     };
-    let time = jiff::Timestamp::from_millisecond(time).map_or_else(
-        |_out_of_range| String::new(),
+    let time = jiff::Timestamp::from_millisecond(forecast.origin).map_or_else(
+        |_out_of_range| forecast.origin.to_string(),
         |time| time.strftime("%F %H:%M").to_string(),
     );
-    let target = series
-        .newest()
-        .and_then(|forecast| forecast.targets.first());
-    let (Some(target), Some(forecast)) = (target, series.newest()) else {
-        return format!("{name:<10} {time}  filling its window");
-    };
     let last = features
         .index(&target.name)
-        .and_then(|index| cells.get(index).copied().flatten());
-    let last = last.map_or_else(|| "missing".to_owned(), short);
+        .and_then(|index| series.at(forecast.origin)?.get(index).copied().flatten())
+        .map_or_else(|| "missing".to_owned(), short);
     let ahead = target
         .mean
         .first()
         .map_or_else(String::new, |value| short(*value));
     let minutes = forecast.step_ms / 60_000;
     let error = series
-        .error(&target.name, 1)
+        .error(&target.name, HORIZONS[0])
         .map_or_else(String::new, |errors| {
             format!(
                 "  error so far {} (last value {})",
@@ -183,14 +180,10 @@ fn outcome(line: &str) -> Option<(String, u64)> {
 }
 
 /// The end of the demo: counts and errors.
-pub fn summary(
-    out: &mut impl Write,
-    watched: &Watched,
-    outcomes: &Outcomes,
-    took: Duration,
-) -> io::Result<()> {
+pub fn summary(out: &mut impl Write, watched: &Watched, outcomes: &Outcomes) -> io::Result<()> {
     let Watched {
         observations,
+        took,
         scores,
     } = watched;
     writeln!(
@@ -199,7 +192,7 @@ pub fn summary(
         grouped(*observations),
         grouped(scores.forecasts()),
         took.as_secs_f64(),
-        rate(*observations, took)
+        rate(*observations, *took)
     )?;
     if scores.repeated() > 0 {
         writeln!(

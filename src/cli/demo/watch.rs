@@ -81,6 +81,8 @@ struct Topic {
 #[derive(Debug)]
 pub struct Watched {
     pub observations: u64,
+    /// From the first look to the last.
+    pub took: Duration,
     pub scores: Scores,
 }
 
@@ -131,7 +133,8 @@ impl Watcher {
         published: &Published,
         (stop, follow): (&CancellationToken, bool),
     ) -> Result<Watched, WatchError> {
-        let mut look = Instant::now();
+        let start = Instant::now();
+        let mut look = start;
         while !stop.is_cancelled() {
             self.take_turns()?;
             view.show(&self.scores, &self.features, published);
@@ -154,6 +157,7 @@ impl Watcher {
         view.show(&self.scores, &self.features, published);
         Ok(Watched {
             observations: self.observations.records,
+            took: start.elapsed(),
             scores: self.scores,
         })
     }

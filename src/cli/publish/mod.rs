@@ -187,13 +187,13 @@ pub enum PublishError {
     Schema(#[from] SchemaError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{}: nothing was published: {source}", path.display())]
-    Checked { path: PathBuf, source: OrderError },
-    #[error("{}: stopped after {sent} rows: {source}", path.display())]
+    #[error("{}: nothing was published: {problem}", path.display())]
+    Checked { path: PathBuf, problem: OrderError },
+    #[error("{}: stopped after {sent} rows: {problem}", path.display())]
     Stopped {
         path: PathBuf,
         sent: u64,
-        source: OrderError,
+        problem: OrderError,
     },
     #[error("{}: there are no rows in it", path.display())]
     NoRows { path: PathBuf },
@@ -237,9 +237,9 @@ fn publish_file(args: &Arguments, connection: &Connection) -> Result<Published, 
     }
     let limit = args.limit.unwrap_or(u64::MAX);
     let sender = Sender::connect(connection, &args.topic, args.record_time)?;
-    let checked = |source| PublishError::Checked {
+    let checked = |problem| PublishError::Checked {
         path: args.file.clone(),
-        source,
+        problem,
     };
     let (feed, total);
     let survey;
@@ -273,14 +273,14 @@ fn send(
     let start = Instant::now();
     let mut progress = Progress::new("published", total);
     let (mut encoded, mut sent) = (Encoded::default(), 0);
-    let stopped = |after, source| PublishError::Stopped {
+    let stopped = |after, problem| PublishError::Stopped {
         path: args.file.clone(),
         sent: after,
-        source,
+        problem,
     };
     while feed
         .next(schema, &mut encoded)
-        .map_err(|source| stopped(sent, source))?
+        .map_err(|problem| stopped(sent, problem))?
     {
         if sent == 0 && args.record_time == RecordTime::Observation {
             retention::warn(connection, &args.topic, Timestamp(encoded.time_ms));

@@ -38,10 +38,10 @@ pub enum SchemaError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {problem}", path.display())]
     Unsuitable {
         path: PathBuf,
-        source: ObservationSchemaError,
+        problem: ObservationSchemaError,
     },
     #[error(
         "{}: there is no field `{name}` for the {what}; the fields are {have}. Name it with {option}", path.display()
@@ -61,9 +61,9 @@ impl ObservationSchema {
     /// Compiles `json`. `path` is for messages.
     pub fn parse(json: &str, path: &Path, series: &str, time: &str) -> Result<Self, SchemaError> {
         let path = || path.to_owned();
-        let unsuitable = |source| SchemaError::Unsuitable {
+        let unsuitable = |problem| SchemaError::Unsuitable {
             path: path(),
-            source,
+            problem,
         };
         let schema: SchemaMut = json
             .parse()
