@@ -101,6 +101,14 @@ impl Kafka {
         self.process.take().context("Kafka is not running")?.kill()
     }
 
+    /// Sends the broker's process a signal: `Stop` makes it silent without closing a connection.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process
+            .as_ref()
+            .context("Kafka is not running")?
+            .signal(signal)
+    }
+
     /// Starts the broker again on its folder and ports, and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
         let mut java = Tools::get()?.java("kafka.Kafka", "512m");

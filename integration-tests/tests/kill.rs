@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use integration_tests::process::Signal;
-use integration_tests::scenario::{END, Scenario};
+use integration_tests::scenario::Scenario;
 use integration_tests::transactions::Transactions;
 use integration_tests::worker::Worker;
 use integration_tests::{kafka, wait};
@@ -48,11 +48,7 @@ fn killed_workers_leave_the_output_of_one_that_was_not_killed() -> Result<()> {
     for kill in 0..STARTING {
         kill_while_starting(&mut scenario, kill)?;
     }
-    let mut last = [scenario.job.start("a")?];
-    scenario.catch_up(&mut last)?;
-    let [mut last] = last;
-    let status = last.terminate(END)?;
-    ensure!(status.success(), "{status}\n{}", last.log_tail());
+    scenario.run_to_end()?;
     let open = transactions.open()?;
     ensure!(open.is_empty(), "open after a graceful end: {open:?}");
     scenario.ensure_output_as_undisturbed()

@@ -1,0 +1,197 @@
+//! Records that cannot be used: each ends once in the dead-letter topic with its bytes and its reason,
+//! and the forecasts of its neighbours are as if it had never been there.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::cluster::NewRecord;
+use integration_tests::forecast::without_source;
+use integration_tests::kafka;
+use integration_tests::observation::{Cells, Load, Observations, START_MS, STEP_MS};
+use integration_tests::read::read_committed;
+use integration_tests::scenario::Scenario;
+use integration_tests::worker::{GAP_MAX, WINDOW};
+
+/// Steps of good load before the poison and after it.
+const BEFORE: u32 = 80;
+const AFTER: u32 = 20;
+
+#[test]
+fn each_poison_record_is_dead_lettered_once_and_its_neighbours_are_untouched() -> Result<()> {
+    let poison = poison()?;
+    let mut scenario = Scenario::new(kafka::shared()?, "poisoned", 4, |job| job)?;
+    scenario.burst(BEFORE)?;
+    for (_, record) in &poison {
+        scenario.send(record)?;
+    }
+    for record in harmless()? {
+        scenario.send(&record)?;
+    }
+    scenario.burst(AFTER)?;
+    scenario.run_to_end()?;
+    ensure_dead_letters(&scenario, &poison)?;
+
+    let mut clean = Scenario::new(kafka::shared()?, "not-poisoned", 4, |job| job)?;
+    clean.burst(BEFORE + AFTER)?;
+    clean.run_to_end()?;
+    let poisoned = without_source(&scenario.cluster, &scenario.job.forecasts())?;
+    let expected = without_source(&clean.cluster, &clean.job.forecasts())?;
+    ensure!(
+        expected.len() == 40,
+        "{} series have forecasts",
+        expected.len()
+    );
+    ensure!(
+        poisoned == expected,
+        "the neighbours' forecasts differ from those without poison"
+    );
+    Ok(())
+}
+
+/// Every poison record is there exactly once, as it was, and nothing else is.
+fn ensure_dead_letters(scenario: &Scenario, poison: &[(&str, NewRecord)]) -> Result<()> {
+    let input = read_committed(&scenario.cluster, scenario.input())?;
+    let mut at = BTreeMap::new();
+    for record in &input {
+        at.insert(
+            record.value.as_deref(),
+            (record.partition, record.offset, &record.key),
+        );
+    }
+    let letters = read_committed(&scenario.cluster, &scenario.job.dead_letters())?;
+    for (reason, record) in poison {
+        let mut found = letters.iter().filter(|letter| letter.value == record.value);
+        let letter = found
+            .next()
+            .with_context(|| format!("{reason}: no dead letter"))?;
+        ensure!(found.next().is_none(), "{reason}: two dead letters");
+        ensure!(
+            letter.header("foretell.reason")? == *reason,
+            "{reason}: {letter:?}"
+        );
+        let (partition, offset, key) = at
+            .get(&record.value.as_deref())
+            .context("not in the input")?;
+        ensure!(letter.key == **key, "{reason}: the key is {:?}", letter.key);
+        ensure!(
+            letter.header("foretell.source.topic")? == scenario.input(),
+            "{letter:?}"
+        );
+        let source = (partition.to_string(), offset.to_string());
+        let said = (
+            letter.header("foretell.source.partition")?,
+            letter.header("foretell.source.offset")?,
+        );
+        ensure!(
+            said == (&*source.0, &*source.1),
+            "{reason}: {said:?}, must be {source:?}"
+        );
+    }
+    ensure!(
+        letters.len() == poison.len(),
+        "{} dead letters",
+        letters.len()
+    );
+    Ok(())
+}
+
+/// Every kind of bad record, all keyed as good series are so that they lie among good records.
+fn poison() -> Result<Vec<(&'static str, NewRecord)>> {
+    let observations = Observations::new()?;
+    let newest = START_MS + i64::from(BEFORE - 1) * STEP_MS;
+    let next = newest + STEP_MS;
+    let cells = Cells {
+        down: Some(1.0),
+        up: 2.0,
+        rnti_count: 3,
+    };
+    let whole = observations.encode(&Load::name(0), next, cells)?;
+    let with = |series: &str, time: i64, cells| observations.encode(series, time, cells);
+    let span = i64::from(WINDOW + GAP_MAX);
+
+    let mut unknown = whole.clone();
+    unknown.splice(2..10, [0; 8]);
+    let mut long = whole.clone();
+    long.push(0);
+    let mut other = whole.clone();
+    other[0] = 0;
+    let values = vec![
+        ("undecodable", b"no Avro at all".to_vec()),
+        ("undecodable", Vec::new()),
+        ("undecodable", whole[..whole.len() - 3].to_vec()),
+        ("undecodable", whole[..6].to_vec()),
+        ("undecodable", long),
+        ("undecodable", other),
+        ("unknown_schema", unknown),
+        ("bad_series", with("", next, cells)?),
+        ("bad_series", with(&"s".repeat(257), next, cells)?),
+        (
+            "not_finite",
+            with(
+                &Load::name(1),
+                next,
+                Cells {
+                    down: Some(f64::NAN),
+                    ..cells
+                },
+            )?,
+        ),
+        (
+            "not_finite",
+            with(
+                &Load::name(2),
+                next,
+                Cells {
+                    up: f32::INFINITY,
+                    ..cells
+                },
+            )?,
+        ),
+        (
+            "time_out_of_range",
+            with(&Load::name(3), next + 2 * STEP_MS, cells)?,
+        ),
+        (
+            "time_out_of_range",
+            with(&Load::name(3), next + 20_000 * STEP_MS, cells)?,
+        ),
+        ("time_out_of_range", with(&Load::name(4), -STEP_MS, cells)?),
+        ("off_grid", with(&Load::name(5), next + STEP_MS / 3, cells)?),
+        (
+            "late",
+            with(&Load::name(6), newest - span * STEP_MS, cells)?,
+        ),
+        (
+            "conflicting_duplicate",
+            with(&Load::name(7), newest, cells)?,
+        ),
+    ];
+    let record = |(index, (reason, value)): (u32, (_, Vec<u8>))| {
+        let key = Some(Load::name(index % 8).into_bytes());
+        (
+            reason,
+            NewRecord {
+                key,
+                value: Some(value),
+                timestamp_ms: next,
+            },
+        )
+    };
+    Ok((0..).zip(values).map(record).collect())
+}
+
+/// Records that are no news: neither a forecast nor a dead letter comes of them.
+fn harmless() -> Result<[NewRecord; 2]> {
+    let observations = Observations::new()?;
+    let newest = BEFORE - 1;
+    let time = START_MS + i64::from(newest) * STEP_MS;
+    let tombstone = NewRecord {
+        key: Some(b"cell-8".to_vec()),
+        value: None,
+        timestamp_ms: time,
+    };
+    Ok([
+        tombstone,
+        observations.record(&Load::name(9), time, Cells::of(9, newest))?,
+    ])
+}
