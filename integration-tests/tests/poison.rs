@@ -108,6 +108,14 @@ fn poison() -> Result<Vec<(&'static str, NewRecord)>> {
     let whole = observations.encode(&Load::name(0), next, cells)?;
     let with = |series: &str, time: i64, cells| observations.encode(series, time, cells);
     let span = i64::from(WINDOW + GAP_MAX);
+    let nan = Cells {
+        down: Some(f64::NAN),
+        ..cells
+    };
+    let infinite = Cells {
+        up: f32::INFINITY,
+        ..cells
+    };
 
     let mut unknown = whole.clone();
     unknown.splice(2..10, [0; 8]);
@@ -115,59 +123,52 @@ fn poison() -> Result<Vec<(&'static str, NewRecord)>> {
     long.push(0);
     let mut other = whole.clone();
     other[0] = 0;
+    // The series whose key each has: what is judged against a series must meet its window.
     let values = vec![
-        ("undecodable", b"no Avro at all".to_vec()),
-        ("undecodable", Vec::new()),
-        ("undecodable", whole[..whole.len() - 3].to_vec()),
-        ("undecodable", whole[..6].to_vec()),
-        ("undecodable", long),
-        ("undecodable", other),
-        ("unknown_schema", unknown),
-        ("bad_series", with("", next, cells)?),
-        ("bad_series", with(&"s".repeat(257), next, cells)?),
+        (0, "undecodable", b"no Avro at all".to_vec()),
+        (0, "undecodable", Vec::new()),
+        (1, "undecodable", whole[..whole.len() - 3].to_vec()),
+        (2, "undecodable", whole[..6].to_vec()),
+        (3, "undecodable", long),
+        (4, "undecodable", other),
+        (5, "unknown_schema", unknown),
+        (6, "bad_series", with("", next, cells)?),
+        (7, "bad_series", with(&"s".repeat(257), next, cells)?),
+        (1, "not_finite", with(&Load::name(1), next, nan)?),
+        (2, "not_finite", with(&Load::name(2), next, infinite)?),
         (
-            "not_finite",
-            with(
-                &Load::name(1),
-                next,
-                Cells {
-                    down: Some(f64::NAN),
-                    ..cells
-                },
-            )?,
-        ),
-        (
-            "not_finite",
-            with(
-                &Load::name(2),
-                next,
-                Cells {
-                    up: f32::INFINITY,
-                    ..cells
-                },
-            )?,
-        ),
-        (
+            3,
             "time_out_of_range",
             with(&Load::name(3), next + 2 * STEP_MS, cells)?,
         ),
         (
+            3,
             "time_out_of_range",
             with(&Load::name(3), next + 20_000 * STEP_MS, cells)?,
         ),
-        ("time_out_of_range", with(&Load::name(4), -STEP_MS, cells)?),
-        ("off_grid", with(&Load::name(5), next + STEP_MS / 3, cells)?),
         (
+            4,
+            "time_out_of_range",
+            with(&Load::name(4), -STEP_MS, cells)?,
+        ),
+        (
+            5,
+            "off_grid",
+            with(&Load::name(5), next + STEP_MS / 3, cells)?,
+        ),
+        (
+            6,
             "late",
             with(&Load::name(6), newest - span * STEP_MS, cells)?,
         ),
         (
+            7,
             "conflicting_duplicate",
             with(&Load::name(7), newest, cells)?,
         ),
     ];
-    let record = |(index, (reason, value)): (u32, (_, Vec<u8>))| {
-        let key = Some(Load::name(index % 8).into_bytes());
+    let record = |(series, reason, value)| {
+        let key = Some(Load::name(series).into_bytes());
         (
             reason,
             NewRecord {
@@ -177,7 +178,7 @@ fn poison() -> Result<Vec<(&'static str, NewRecord)>> {
             },
         )
     };
-    Ok((0..).zip(values).map(record).collect())
+    Ok(values.into_iter().map(record).collect())
 }
 
 /// Records that are no news: neither a forecast nor a dead letter comes of them.
