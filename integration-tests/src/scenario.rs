@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::{Cluster, NewRecord, Progress, Writer};
 use crate::observation::Load;
-use crate::read::{read_committed, values_by_key};
+use crate::read::{ValuesByKey, read_committed, values_by_key};
 use crate::worker::{GAP_MAX, Job, WINDOW, Worker};
 
 /// For all that is in the input topic to be processed.
@@ -135,7 +135,7 @@ impl Scenario {
 
     /// Fails unless there is a forecast for every observation that makes one due, counted from the
     /// load itself.
-    pub fn ensure_complete(&self, forecasts: &BTreeMap<(i32, &str), Vec<&[u8]>>) -> Result<()> {
+    pub fn ensure_complete(&self, forecasts: &ValuesByKey<'_>) -> Result<()> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for ((_, key), values) in forecasts {
             ensure!(

@@ -11,7 +11,7 @@ use integration_tests::scenario::{CATCH_UP, Scenario, stop};
 use integration_tests::wait;
 use integration_tests::worker::Worker;
 
-const AT_WORK: Duration = Duration::from_secs(60);
+const AT_WORK: Duration = Duration::from_mins(1);
 /// Ends that are allowed for each time the broker goes.
 const ENDS_MAX: u32 = 3;
 

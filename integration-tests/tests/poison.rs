@@ -15,9 +15,18 @@ use integration_tests::worker::{GAP_MAX, WINDOW};
 /// Steps of good load before the poison and after it.
 const BEFORE: u32 = 80;
 const AFTER: u32 = 20;
+/// Time of the newest good observation when the poison comes.
+const NEWEST_MS: i64 = START_MS + 79 * STEP_MS;
+/// Values that are in no good observation.
+const CELLS: Cells = Cells {
+    down: Some(1.0),
+    up: 2.0,
+    rnti_count: 3,
+};
 
 #[test]
 fn each_poison_record_is_dead_lettered_once_and_its_neighbours_are_untouched() -> Result<()> {
+    assert_eq!(NEWEST_MS, START_MS + i64::from(BEFORE - 1) * STEP_MS);
     let poison = poison()?;
     let mut scenario = Scenario::new(kafka::shared()?, "poisoned", 4, |job| job)?;
     scenario.burst(BEFORE)?;
@@ -97,34 +106,36 @@ fn ensure_dead_letters(scenario: &Scenario, poison: &[(&str, NewRecord)]) -> Res
 
 /// Every kind of bad record, all keyed as good series are so that they lie among good records.
 fn poison() -> Result<Vec<(&'static str, NewRecord)>> {
-    let observations = Observations::new()?;
-    let newest = START_MS + i64::from(BEFORE - 1) * STEP_MS;
-    let next = newest + STEP_MS;
-    let cells = Cells {
-        down: Some(1.0),
-        up: 2.0,
-        rnti_count: 3,
+    let mut poison = damaged()?;
+    poison.extend(readable()?);
+    let record = |(series, reason, value)| {
+        let key = Some(Load::name(series).into_bytes());
+        let timestamp_ms = NEWEST_MS + STEP_MS;
+        (
+            reason,
+            NewRecord {
+                key,
+                value: Some(value),
+                timestamp_ms,
+            },
+        )
     };
-    let whole = observations.encode(&Load::name(0), next, cells)?;
-    let with = |series: &str, time: i64, cells| observations.encode(series, time, cells);
-    let span = i64::from(WINDOW + GAP_MAX);
-    let nan = Cells {
-        down: Some(f64::NAN),
-        ..cells
-    };
-    let infinite = Cells {
-        up: f32::INFINITY,
-        ..cells
-    };
+    Ok(poison.into_iter().map(record).collect())
+}
 
+/// The series whose key it has, the reason for which it must be refused, and its bytes.
+type Bad = (u32, &'static str, Vec<u8>);
+
+/// Bytes that are no observation.
+fn damaged() -> Result<Vec<Bad>> {
+    let whole = Observations::new()?.encode(&Load::name(0), NEWEST_MS + STEP_MS, CELLS)?;
     let mut unknown = whole.clone();
     unknown.splice(2..10, [0; 8]);
     let mut long = whole.clone();
     long.push(0);
     let mut other = whole.clone();
     other[0] = 0;
-    // The series whose key each has: what is judged against a series must meet its window.
-    let values = vec![
+    Ok(vec![
         (0, "undecodable", b"no Avro at all".to_vec()),
         (0, "undecodable", Vec::new()),
         (1, "undecodable", whole[..whole.len() - 3].to_vec()),
@@ -132,67 +143,50 @@ fn poison() -> Result<Vec<(&'static str, NewRecord)>> {
         (3, "undecodable", long),
         (4, "undecodable", other),
         (5, "unknown_schema", unknown),
-        (6, "bad_series", with("", next, cells)?),
-        (7, "bad_series", with(&"s".repeat(257), next, cells)?),
+    ])
+}
+
+/// Observations that say something that cannot be. Where the series' window decides, the key is the
+/// series', so that they meet in one partition.
+fn readable() -> Result<Vec<Bad>> {
+    let observations = Observations::new()?;
+    let with = |series: &str, time: i64, cells| observations.encode(series, time, cells);
+    let of = |series: u32, time: i64| with(&Load::name(series), time, CELLS);
+    let next = NEWEST_MS + STEP_MS;
+    let span = i64::from(WINDOW + GAP_MAX) * STEP_MS;
+    let nan = Cells {
+        down: Some(f64::NAN),
+        ..CELLS
+    };
+    let infinite = Cells {
+        up: f32::INFINITY,
+        ..CELLS
+    };
+    Ok(vec![
+        (6, "bad_series", with("", next, CELLS)?),
+        (7, "bad_series", with(&"s".repeat(257), next, CELLS)?),
         (1, "not_finite", with(&Load::name(1), next, nan)?),
         (2, "not_finite", with(&Load::name(2), next, infinite)?),
-        (
-            3,
-            "time_out_of_range",
-            with(&Load::name(3), next + 2 * STEP_MS, cells)?,
-        ),
-        (
-            3,
-            "time_out_of_range",
-            with(&Load::name(3), next + 20_000 * STEP_MS, cells)?,
-        ),
-        (
-            4,
-            "time_out_of_range",
-            with(&Load::name(4), -STEP_MS, cells)?,
-        ),
-        (
-            5,
-            "off_grid",
-            with(&Load::name(5), next + STEP_MS / 3, cells)?,
-        ),
-        (
-            6,
-            "late",
-            with(&Load::name(6), newest - span * STEP_MS, cells)?,
-        ),
-        (
-            7,
-            "conflicting_duplicate",
-            with(&Load::name(7), newest, cells)?,
-        ),
-    ];
-    let record = |(series, reason, value)| {
-        let key = Some(Load::name(series).into_bytes());
-        (
-            reason,
-            NewRecord {
-                key,
-                value: Some(value),
-                timestamp_ms: next,
-            },
-        )
-    };
-    Ok(values.into_iter().map(record).collect())
+        (3, "time_out_of_range", of(3, next + 2 * STEP_MS)?),
+        (3, "time_out_of_range", of(3, next + 20_000 * STEP_MS)?),
+        (4, "time_out_of_range", of(4, -STEP_MS)?),
+        (5, "off_grid", of(5, next + STEP_MS / 3)?),
+        (6, "late", of(6, NEWEST_MS - span)?),
+        (7, "conflicting_duplicate", of(7, NEWEST_MS)?),
+    ])
 }
 
 /// Records that are no news: neither a forecast nor a dead letter comes of them.
 fn harmless() -> Result<[NewRecord; 2]> {
-    let observations = Observations::new()?;
-    let newest = BEFORE - 1;
-    let time = START_MS + i64::from(newest) * STEP_MS;
-    let tombstone = NewRecord {
-        key: Some(b"cell-8".to_vec()),
-        value: None,
-        timestamp_ms: time,
-    };
+    let newest = Cells::of(9, BEFORE - 1);
+    let duplicate = Observations::new()?.record(&Load::name(9), NEWEST_MS, newest)?;
+    let key = Some(Load::name(8).into_bytes());
     Ok([
-        tombstone,
-        observations.record(&Load::name(9), time, Cells::of(9, newest))?,
+        NewRecord {
+            key,
+            value: None,
+            timestamp_ms: NEWEST_MS,
+        },
+        duplicate,
     ])
 }

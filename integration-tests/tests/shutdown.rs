@@ -10,7 +10,7 @@ use integration_tests::transactions::Transactions;
 use integration_tests::wait;
 use integration_tests::worker::{Job, Worker};
 
-const AT_WORK: Duration = Duration::from_secs(60);
+const AT_WORK: Duration = Duration::from_mins(1);
 /// The worker's grace period is 30 s: what ends sooner did not wait for it.
 const AT_ONCE: Duration = Duration::from_secs(5);
 

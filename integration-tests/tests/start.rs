@@ -7,30 +7,35 @@ use integration_tests::cluster::Cluster;
 use integration_tests::kafka::{Kafka, SASL_USER};
 use integration_tests::worker::{Job, Worker};
 
-const REFUSED: Duration = Duration::from_secs(60);
+const REFUSED: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_worker_that_cannot_start_says_why() -> Result<()> {
     let kafka = Kafka::start()?;
     let cluster = kafka.cluster();
     cluster.create_topic("present", 1)?;
+    cluster.create_topic_with("compacted", 1, ("cleanup.policy", "compact"))?;
 
-    let job = Job::new(&cluster, "no-topic", "absent")?;
-    refused(job.start("a")?, &["absent"])?;
+    let no_topic = Job::new(&cluster, "no-topic", "absent")?;
+    refused(no_topic.start("a")?, &["absent"])?;
 
-    let job = Job::new(&cluster, "no-broker", "present")?.brokers("127.0.0.1:1");
-    refused(job.start("a")?, &["127.0.0.1:1"])?;
+    let no_broker = Job::new(&cluster, "no-broker", "present")?.brokers("127.0.0.1:1");
+    refused(no_broker.start("a")?, &["127.0.0.1:1"])?;
+
+    // Compaction would take the history out of the windows.
+    let compacted = Job::new(&cluster, "history-gone", "compacted")?;
+    refused(compacted.start("a")?, &["cleanup.policy"])?;
 
     let (user, password) = SASL_USER;
-    let job = with_password(&kafka, &cluster, "wrong-password", (user, "guessed-secret"))?;
-    let said = refused(job.start("a")?, &["authentication"])?;
+    let wrong = with_password(&kafka, &cluster, "wrong-password", (user, "guessed-secret"))?;
+    let said = refused(wrong.start("a")?, &["authentication"])?;
     ensure!(
         !said.contains("guessed-secret"),
         "the password is in the log:\n{said}"
     );
 
-    let job = with_password(&kafka, &cluster, "right-password", (user, password))?;
-    let worker = job.start_ready("a")?;
+    let right = with_password(&kafka, &cluster, "right-password", (user, password))?;
+    let worker = right.start_ready("a")?;
     ensure!(
         !worker.log()?.contains(password),
         "the password is in the log"
