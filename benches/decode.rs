@@ -4,6 +4,13 @@
 //! Every case ends with the same projection: series, time and the wanted numbers as f64. The
 //! divan columns are per batch of [`ROWS`] records; the items column is records per second.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a benchmark that cannot go on has no result"
+)]
+
 use std::{fmt::Write as _, path::Path};
 
 use apache_avro::{
@@ -215,7 +222,8 @@ fn number(value: Value) -> Option<f64> {
     match value {
         Value::Double(number) => Some(number),
         Value::Union(_, inner) => number(*inner),
-        _ => None,
+        Value::Null => None,
+        other => panic!("not a number: {other:?}"),
     }
 }
 
@@ -285,9 +293,7 @@ fn observation_floor(bencher: Bencher<'_, '_>) {
 
 fn by_hand<'a>(mut datum: &'a [u8], cells: &mut [Option<f64>; 11]) -> Option<(&'a str, i64)> {
     let series = usize::try_from(long(&mut datum)?).ok()?;
-    let (series, rest) = datum.split_at_checked(series)?;
-    datum = rest;
-    let series = std::str::from_utf8(series).ok()?;
+    let series = std::str::from_utf8(datum.split_off(..series)?).ok()?;
     let time = long(&mut datum)?;
     for cell in cells {
         *cell = match long(&mut datum)? {

@@ -25,6 +25,10 @@ pub enum Task {
     Admin,
     /// Keeps the histograms of the metrics small between scrapes.
     MetricsUpkeep,
+    /// Publishes the data of the demo.
+    Publisher,
+    /// Reads and shows what comes of the demo, and ends it.
+    Watcher,
 }
 
 /// What a task failed with.
@@ -230,6 +234,8 @@ impl fmt::Display for Task {
             Self::Worker => "worker",
             Self::Admin => "admin",
             Self::MetricsUpkeep => "metrics-upkeep",
+            Self::Publisher => "publisher",
+            Self::Watcher => "watcher",
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What decoding and encoding allocate: nothing for good records, little for hostile ones.
 
+#![cfg(test)]
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,

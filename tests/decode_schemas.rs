@@ -1,5 +1,7 @@
 //! The schema files, their fingerprints, and which writer schemas are refused.
 
+#![cfg(test)]
+
 use std::{fs, path::Path};
 
 use apache_avro::{Schema, rabin::Rabin};
@@ -104,8 +106,8 @@ fn an_empty_or_absent_folder_is_refused_by_name() {
         "{error}"
     );
     let absent = folder.path().join("absent");
-    let error = SchemaFolder::load(&absent).unwrap_err().to_string();
-    assert!(error.contains("absent"), "{error}");
+    let message = SchemaFolder::load(&absent).unwrap_err().to_string();
+    assert!(message.contains("absent"), "{message}");
 }
 
 #[test]
@@ -173,9 +175,11 @@ fn deep_schemas_are_refused_however_the_depth_comes_about() {
 
 #[test]
 fn what_is_no_record_schema_is_refused() {
-    let fault = |text: &str| match parse(text).unwrap_err() {
-        SchemaError::Refused { fault, .. } => fault,
-        other => panic!("{other}"),
+    let fault = |text: &str| {
+        let Err(SchemaError::Refused { fault, .. }) = parse(text) else {
+            panic!("not refused: {text}")
+        };
+        fault
     };
     assert!(matches!(fault("{"), SchemaFault::Json(_)));
     assert!(matches!(fault(r#""string""#), SchemaFault::NotARecord));

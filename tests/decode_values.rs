@@ -1,5 +1,7 @@
 //! What values decode to, and how they are refused: framing, times, limits.
 
+#![cfg(test)]
+
 use std::path::Path;
 
 use foretell::{
@@ -113,10 +115,10 @@ fn single_objects_find_their_schema_by_fingerprint() {
         let reading = decoder.decode(&old).unwrap();
         assert_eq!((reading.series, reading.time), ("cell-17", None));
         assert_eq!(reading.cells, [Some(-5.0)]);
-        let reading = decoder.decode(&new).unwrap();
-        assert_eq!(reading.series, "cell-18");
-        assert_eq!(reading.time, Some(Timestamp(1_522_252_560_000)));
-        assert_eq!(reading.cells, [Some(2.5)]);
+        let next = decoder.decode(&new).unwrap();
+        assert_eq!(next.series, "cell-18");
+        assert_eq!(next.time, Some(Timestamp(1_522_252_560_000)));
+        assert_eq!(next.cells, [Some(2.5)]);
     }
 
     let mut unknown = old.clone();
@@ -158,12 +160,12 @@ fn every_error_says_the_field_and_what_is_wrong() {
     value.push(0);
     assert_eq!(detail(&mut plain, &value), Detail::Trailing { bytes: 1 });
 
-    let error = detail(&mut plain, &start.clone().long(2).0).to_string();
-    assert!(error.starts_with("at the field down: "), "{error}");
-    let error = detail(&mut plain, &[4, 0xff, 0xfe]).to_string();
+    let branch = detail(&mut plain, &start.long(2).0).to_string();
+    assert!(branch.starts_with("at the field down: "), "{branch}");
+    let text = detail(&mut plain, &[4, 0xff, 0xfe]).to_string();
     assert!(
-        error.starts_with("at the field series: ") && error.contains("utf-8"),
-        "{error}"
+        text.starts_with("at the field series: ") && text.contains("utf-8"),
+        "{text}"
     );
 
     let too_long = Datum::default().text(&"x".repeat(1_000)).long(0).long(0).0;
@@ -374,4 +376,14 @@ fn projections_that_say_nothing_or_something_twice_are_refused() {
     };
     assert_eq!(refused(&["a", "b", "a"]), twice("a"));
     assert_eq!(refused(&["time"]), twice("time"));
+}
+
+#[test]
+fn every_lane_takes_a_clone_along() {
+    let mut original = decoder(MILLIS, r#""double""#);
+    let mut clone = original.clone();
+    let value = Datum::default().text("s").long(0).double(0.5).0;
+    let cells = original.decode(&value).unwrap().cells.to_vec();
+    let elsewhere = std::thread::spawn(move || clone.decode(&value).unwrap().cells.to_vec());
+    assert_eq!(elsewhere.join().unwrap(), cells);
 }

@@ -187,6 +187,11 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until `/readyz` says yes.
     pub fn wait_ready(&mut self) -> Result<()> {
         wait::until_true("the worker is ready", READY_DEADLINE, || {
@@ -264,9 +269,13 @@ pub fn binary() -> Result<&'static Path> {
 }
 
 fn find_binary() -> Result<PathBuf> {
-    // target/PROFILE/deps/THIS
-    let test = env::current_exe()?;
-    let profile = test.ancestors().nth(2).context("not run by cargo")?;
+    // target/PROFILE/deps/TEST or target/PROFILE/BENCH
+    let this = env::current_exe()?;
+    let folder = this.parent().context("not run by cargo")?;
+    let profile = match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().context("not run by cargo")?,
+        Some(_) | None => folder,
+    };
     let binary = profile.join("foretell");
     let root = here().join("..");
     let mut newest = changed(&root.join("Cargo.lock"))?.max(changed(&root.join("Cargo.toml"))?);

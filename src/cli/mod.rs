@@ -4,10 +4,18 @@
 //! returns a [`Failure`] whose text says what to do next. Results go to standard output, everything
 //! else to standard error.
 
+pub mod clients;
 mod config_check;
 mod config_show;
+pub mod demo;
 mod failure;
+pub mod forecasts;
+pub mod output;
+pub mod progress;
+pub mod publish;
 mod run;
+pub mod tail;
+pub mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +48,14 @@ A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and l
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Demo(demo::Arguments),
+    Publish(publish::Arguments),
+    Tail(tail::Arguments),
+    /// Create or check the topics of a configuration
+    Topics {
+        #[command(subcommand)]
+        command: topics::Command,
+    },
     /// Check a configuration or show what is in force
     Config {
         #[command(subcommand)]
@@ -66,6 +82,10 @@ impl Cli {
     pub fn run(self, environment: &Environment) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, environment),
+            Command::Demo(arguments) => demo::run(&arguments, environment),
+            Command::Publish(arguments) => publish::run(&arguments, environment),
+            Command::Tail(arguments) => tail::run(&arguments, environment),
+            Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),
                 ConfigCommand::Show(arguments) => config_show::run(&arguments, environment),

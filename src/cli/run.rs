@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,21 +55,30 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(config, environment.clone(), exposition));
+    let result = runtime.block_on(serve(
+        config,
+        environment.clone(),
+        exposition,
+        |_address, _tasks| {},
+    ));
     // A start that was interrupted still waits for a broker; the process does not.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(
+/// Serves until a signal, a task that ends, or a cancelled drain token. `beside` is called once the
+/// worker has started, with the address of the admin listener, and may start tasks of its own.
+pub(super) async fn serve(
     config: Config,
     environment: Environment,
     exposition: Exposition,
+    beside: impl FnOnce(SocketAddr, &mut Tasks),
 ) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()?;
     let mut tasks = Tasks::default();
     let server = Server::bind(config.admin.listen).await?;
-    info!(address = %server.address(), "answering /healthz, /readyz and /metrics");
+    let address = server.address();
+    info!(%address, "answering /healthz, /readyz and /metrics");
     let (publish, readiness) = watch::channel(Readiness::default());
     let admin = router(Admin {
         exposition: exposition.clone(),
@@ -92,6 +102,7 @@ async fn serve(
         Task::Worker,
         work(app, publish, tasks.drain_token(), drained),
     );
+    beside(address, &mut tasks);
     let ended = tasks.run(async || signals.next().await, grace).await;
     if ended.is_orderly() {
         Ok(ExitCode::SUCCESS)

@@ -343,9 +343,12 @@ mod tests {
             panic!("not a record")
         };
         assert!(rest.is_empty());
-        let plain = |(_, value)| match value {
-            Value::Union(_, value) => *value,
-            value => value,
+        let plain = |(_, field)| {
+            if let Value::Union(_, inner) = field {
+                *inner
+            } else {
+                field
+            }
         };
         fields.into_iter().map(plain).collect()
     }
@@ -405,7 +408,7 @@ mod tests {
         );
 
         let written = out.clone();
-        for (cells, error) in [
+        for (unfit, error) in [
             (
                 [Some(0.1), Some(0.5), None, None],
                 EncodeError::Misfit { field: "c".into() },
@@ -424,7 +427,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                encoder.encode(&reading("s", None, &cells), &mut out),
+                encoder.encode(&reading("s", None, &unfit), &mut out),
                 Err(error)
             );
             assert_eq!(out, written);
