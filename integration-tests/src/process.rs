@@ -46,9 +46,9 @@ impl Signal {
 
 impl Process {
     /// Starts a command whose standard output and error go to `log`, appended.
-    pub fn start(command: Command, log: &Path) -> Result<Self> {
+    pub fn start(command: &Command, log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
-        let mut bound = bound_to_us(&command);
+        let mut bound = bound_to_us(command);
         bound
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -201,9 +201,9 @@ fn spawn(command: Command) -> Result<Child> {
     let starter = STARTER.get_or_init(|| {
         let (orders, receiver) = sync_channel::<Order>(16);
         thread::spawn(move || {
-            for (mut command, answer) in receiver {
+            for (mut ordered, answer) in receiver {
                 // The asker waits for the answer, so sending cannot fail.
-                drop(answer.send(command.spawn()));
+                drop(answer.send(ordered.spawn()));
             }
         });
         orders
