@@ -36,6 +36,12 @@ struct Place {
     series: Vec<ProgressBar>,
 }
 
+impl Default for View {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl View {
     pub fn new() -> Self {
         let place = io::stderr().is_terminal().then(|| {

@@ -1,6 +1,6 @@
 //! The demo's reader: what was observed, what was forecast, and when everything is done.
 //!
-//! It reads the two topics as any application would, forecasts with read_committed. The work is done
+//! It reads the two topics as any application would, forecasts with `read_committed`. The work is done
 //! once the worker has committed every observation and every forecast of them has been read.
 
 use std::sync::atomic::Ordering;
