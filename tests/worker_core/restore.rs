@@ -201,10 +201,15 @@ fn what_was_trimmed_from_the_log_shows_in_every_forecast_that_it_may_change() {
             let plan = case.plan(second, log_start);
             let (again, _) = case.rebuild(plan);
             assert_eq!(again.lineage(), plan.lineage);
-            assert_eq!(again.windows().checksum(), decoded(&second.metadata).checksum);
+            assert_eq!(
+                again.windows().checksum(),
+                decoded(&second.metadata).checksum
+            );
         }
     }
-    println!("{agreed} of 160 agreed; then {partial} partial forecasts, {same} equal ones {kept_differs} {lost_differs}");
+    println!(
+        "{agreed} of 160 agreed; then {partial} partial forecasts, {same} equal ones {kept_differs} {lost_differs}"
+    );
     assert!(partial > 500 && same > 5_000);
 }
 
@@ -218,7 +223,10 @@ fn without_metadata_forecasts_are_partial_until_their_windows_have_moved_on() {
     let plan = RebuildPlan::unproven(CONFIG_HASH, committed.to, log_start);
     let (step, attempts) = case.rebuild(plan);
     assert_eq!(attempts.len(), 1);
-    let rest = forecasts(&rig::whole(&case.run(Some(step), committed.to, &mut random), 0));
+    let rest = forecasts(&rig::whole(
+        &case.run(Some(step), committed.to, &mut random),
+        0,
+    ));
     let expected = forecasts(&rig::whole(&batches[at + 1..], 0));
     let mut partial = 0;
     for (forecast, expected) in rest.iter().zip(&expected) {

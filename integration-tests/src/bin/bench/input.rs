@@ -114,7 +114,6 @@ enum Encoder {
 /// The type of the time in schemas/observation.avsc.
 const TIME: &str = r#"{"type": "long", "logicalType": "timestamp-millis"}"#;
 
-
 impl Encoder {
     fn new(width: Width) -> Result<Self> {
         Ok(match width {
@@ -137,7 +136,14 @@ impl Encoder {
             Self::Three(observations) => observations.record(&name, time_ms, cells),
             Self::Eleven(schema, fingerprint) => Ok(NewRecord {
                 key: Some(name.as_bytes().to_vec()),
-                value: Some([&[0xC3, 0x01][..], &fingerprint[..], &eleven(schema, name, time_ms, cells)?[..]].concat()),
+                value: Some(
+                    [
+                        &[0xC3, 0x01][..],
+                        &fingerprint[..],
+                        &eleven(schema, name, time_ms, cells)?[..],
+                    ]
+                    .concat(),
+                ),
                 timestamp_ms: time_ms,
             }),
         }
