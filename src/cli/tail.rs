@@ -55,7 +55,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// The worker writes plain Avro datums (`forecast.wire_format` = "datum")
+    /// The worker writes plain Avro datums (`forecast.wire_format = "datum"`)
     #[arg(long)]
     datum: bool,
 }
