@@ -284,7 +284,7 @@ async fn feed(
             tokio::task::yield_now().await;
         }
     }
-    while feeds.iter().any(|(sender, _)| sender.depth().0 > 0) {
+    while feeds.iter().any(|(sender, _)| sender.depth() > 0) {
         tokio::task::yield_now().await;
     }
     drop(commands);

@@ -138,9 +138,9 @@ impl Encoder {
                 key: Some(name.as_bytes().to_vec()),
                 value: Some(
                     [
-                        &[0xC3, 0x01],
+                        &[0xC3, 0x01][..],
                         &fingerprint[..],
-                        &eleven(schema, name, time_ms, cells)?,
+                        &eleven(schema, name, time_ms, cells)?[..],
                     ]
                     .concat(),
                 ),
