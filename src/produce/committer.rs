@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::output::OutputBatch;
 use super::producer::{Attempt, CommitError, Guarantee, OutputProducer, ProducerSettings};
+use super::room::Taken;
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::telemetry::metrics::{self, TransactionResult};
@@ -37,7 +38,8 @@ pub trait Membership: Send {
 /// What arrives at the committer, in the order in which each lane sent it.
 #[derive(Debug)]
 pub enum CommitterInput {
-    Batch(Box<OutputBatch>),
+    /// A batch, and the room it takes until it is committed or dropped.
+    Batch(Box<OutputBatch>, Taken),
     /// Everything that this lane had for a revoked partition was sent before. The sender is dropped
     /// once that is committed, which lets the rebalance hook go on.
     Released {
@@ -87,6 +89,7 @@ impl std::fmt::Debug for Committer {
 struct Gathered {
     batches: Vec<OutputBatch>,
     released: Vec<(PartitionId, SyncSender<()>)>,
+    rooms: Vec<Taken>,
     outputs: usize,
     bytes: usize,
 }
@@ -94,7 +97,8 @@ struct Gathered {
 impl Gathered {
     fn add(&mut self, input: CommitterInput) {
         match input {
-            CommitterInput::Batch(batch) => {
+            CommitterInput::Batch(batch, room) => {
+                self.rooms.push(room);
                 self.outputs += batch.len();
                 self.bytes += batch.byte_len();
                 self.batches.push(*batch);
@@ -176,6 +180,7 @@ impl Committer {
         let Gathered {
             mut batches,
             released,
+            rooms: _until_committed,
             ..
         } = gathered;
         let mut back_off = BACK_OFF;

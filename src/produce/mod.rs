@@ -11,6 +11,7 @@ mod encode;
 mod observation;
 mod output;
 mod producer;
+mod room;
 
 pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
 pub use dead_letter::*;
@@ -20,3 +21,4 @@ pub use observation::{
 };
 pub use output::{Destination, Output, OutputBatch};
 pub use producer::{CommitError, Guarantee, ProducerSettings};
+pub use room::{Room, Taken};
