@@ -13,6 +13,10 @@ use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving}
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";
 
+/// Most bytes of copied headers in one forecast. Without a bound a record just below the broker's limit
+/// would make a forecast above it, which nothing could ever commit.
+const COPIED_HEADERS_BYTES_MAX: usize = 16 << 10;
+
 /// A guess of a forecast's size, to make room once per round.
 const OUTPUT_BYTES_GUESS: usize = 512;
 
@@ -122,17 +126,21 @@ impl Build<'_> {
             })
         });
         batch.header(RUNTIME_HEADER, Some(self.model.runtime.as_bytes()));
+        self.copy_headers(batch, record);
+        Outcome::Forecast
+    }
+
+    /// Carries the named headers on, in their order, as far as there is room.
+    fn copy_headers(&self, batch: &mut OutputBatch, record: &Record<'_>) {
+        let mut room = COPIED_HEADERS_BYTES_MAX;
+        let wanted = &self.outlets.copy_headers;
         for (name, value) in record.headers() {
-            if self
-                .outlets
-                .copy_headers
-                .iter()
-                .any(|wanted| wanted == name)
-            {
+            let bytes = name.len() + value.map_or(0, <[u8]>::len);
+            if bytes <= room && wanted.iter().any(|wanted| wanted == name) {
+                room -= bytes;
                 batch.header(name, value);
             }
         }
-        Outcome::Forecast
     }
 
     /// Arranges a row's numbers as targets and quantiles, without copying them.
