@@ -17,4 +17,8 @@ pub mod produce;
 
 pub mod partition;
 
+pub mod http;
+pub mod shutdown;
+
 pub mod app;
+pub mod cli;

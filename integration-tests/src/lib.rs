@@ -1,1 +1,18 @@
-//! Harness.
+//! The parts that the integration tests are made of: a real Kafka, the real worker, and readers and
+//! writers that share no code with the worker.
+//!
+//! Every process started here is killed with the value that owns it, and by the kernel if the test
+//! process itself is killed. Every wait is for a condition and has a deadline ([`wait`]).
+
+pub mod cluster;
+pub mod forecast;
+pub mod kafka;
+pub mod observation;
+pub mod process;
+pub mod read;
+pub mod scenario;
+pub mod scratch;
+pub mod tools;
+pub mod transactions;
+pub mod wait;
+pub mod worker;

@@ -20,15 +20,15 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Config, Environment};
 use crate::consume::{
-    Assigned, ClientSettings, ConnectError, Group, Hooks, PollCommand, PollError, Poller,
-    ReplayError, Replayer, probe,
+    Assigned, Cleanup, ClientSettings, ConnectError, Group, Hooks, PollCommand, PollError, Poller,
+    ReplayError, Replayer, check_cleanup, probe,
 };
 use crate::decode::{DecoderError, SchemaError};
-use crate::infer::{BindError, CheckError, LoadError, PackageError, RuntimeError};
+use crate::infer::{BindError, CheckError, ForeignBatch, LoadError, PackageError, RuntimeError};
 use crate::ownership::Ownership;
 use crate::partition::{
     Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, RestoreSettings,
@@ -53,6 +53,8 @@ pub enum StartError {
     Check(#[from] CheckError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Warm(#[from] ForeignBatch),
     #[error("the model does not fit the windows of this worker: {0}")]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -98,6 +100,9 @@ const LANE_COMMANDS_MAX: usize = 1024;
 const COMMITTER_INPUTS_PER_LANE: usize = 256;
 /// How long a topic is looked for at start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the broker may take to tell the input topic's settings. It has just answered the probe,
+/// so this is short: librdkafka's mock cluster never answers.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A worker whose threads run.
 #[derive(Debug)]
@@ -130,6 +135,8 @@ impl App {
         let partitions = found
             .first()
             .map_or(NonZeroU32::MIN, |topic| topic.partitions);
+
+        check_input_topic(&client, &config.topics.observations)?;
 
         let mut wiring = Wiring::new(config, client);
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
@@ -192,6 +199,7 @@ impl App {
 
     async fn stop(mut self) -> Result<(), RunError> {
         // A thread that has ended takes no command; its own end says why.
+        // Its queue holds a command for every partition there can be, so it has room for this one.
         let _unless_ended = self.poller.try_send(PollCommand::Close);
         for _ in 0..self.threads {
             let Some(Ended { thread, result }) = self.ended.recv().await else {
@@ -207,6 +215,22 @@ impl App {
         info!("stopped");
         Ok(())
     }
+}
+
+fn check_input_topic(client: &ClientSettings, topic: &str) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    match runtime.block_on(check_cleanup(client, topic, SETTINGS_TIMEOUT))? {
+        Cleanup::Delete => {}
+        Cleanup::Unknown { reason } => {
+            warn!(
+                topic,
+                reason, "cleanup.policy could not be checked; it must be delete"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What the parts share while they are made.

@@ -10,6 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -52,6 +53,8 @@ pub struct Hooks {
     release_timeout: Duration,
     /// What the poll thread must know after the poll that called a hook.
     aftermath: Mutex<Aftermath>,
+    /// Last stable offset of each partition, as the client's statistics gave it last.
+    log_ends: Mutex<Vec<(PartitionId, i64)>>,
 }
 
 /// What hooks leave for the poll thread, which they run on but do not own.
@@ -80,6 +83,7 @@ impl Hooks {
             sink,
             release_timeout,
             aftermath: Mutex::default(),
+            log_ends: Mutex::default(),
         }
     }
 
@@ -94,6 +98,13 @@ impl Hooks {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+
+    pub(super) fn log_ends(&self) -> Vec<(PartitionId, i64)> {
+        self.log_ends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn on_assign(
@@ -199,6 +210,18 @@ impl ClientContext for Hooks {
             }
             RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
         }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let ends = statistics
+            .topics
+            .into_values()
+            .flat_map(|topic| topic.partitions.into_values())
+            // librdkafka counts records without a partition under -1, and knows no end before a fetch.
+            .filter(|partition| partition.partition >= 0 && partition.ls_offset >= 0)
+            .map(|partition| (PartitionId(partition.partition), partition.ls_offset))
+            .collect();
+        *self.log_ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

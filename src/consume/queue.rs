@@ -107,6 +107,11 @@ impl QueueSender {
     pub fn depth(&self) -> usize {
         self.depth.records.load(Ordering::Relaxed)
     }
+
+    /// Bytes of the records waiting in the queue.
+    pub fn bytes(&self) -> usize {
+        self.depth.bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl QueueReceiver {

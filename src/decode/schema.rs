@@ -5,7 +5,8 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -108,10 +109,16 @@ impl WriterSchema {
     /// # Errors
     /// When the file cannot be read or is not a usable schema.
     pub fn load(file: &Path) -> Result<Self, SchemaError> {
-        let text = fs::read_to_string(file).map_err(|source| SchemaError::File {
-            file: file.to_owned(),
-            source,
-        })?;
+        let mut text = String::new();
+        fs::File::open(file)
+            .and_then(|opened| {
+                // A byte more than the limit is enough to see that it is broken.
+                opened.take(SCHEMA_BYTES_MAX + 1).read_to_string(&mut text)
+            })
+            .map_err(|source| SchemaError::File {
+                file: file.to_owned(),
+                source,
+            })?;
         Self::parse(&text, file)
     }
 
@@ -160,8 +167,9 @@ impl fmt::Debug for WriterSchema {
 
 impl Inner {
     fn parse(text: &str, file: &Path) -> Result<Self, SchemaFault> {
-        if text.len() > SCHEMA_BYTES_MAX {
-            return Err(LimitError::Bytes { bytes: text.len() }.into());
+        let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        if bytes > SCHEMA_BYTES_MAX {
+            return Err(LimitError::Bytes.into());
         }
         bounds::check(&serde_json::from_str(text)?)?;
         let mut schema: SchemaMut = text.parse()?;

@@ -18,6 +18,8 @@ pub struct Batch {
     /// Rows of window x width inputs.
     inputs: Vec<f32>,
     rows: Vec<Row>,
+    /// One row of window x features, before it is spread out to make room for the calendar.
+    scaled: Vec<f32>,
 }
 
 /// What is known of a row besides its inputs.
@@ -37,6 +39,7 @@ impl Batch {
             rows_max,
             inputs: Vec::new(),
             rows: Vec::new(),
+            scaled: Vec::new(),
         }
     }
 
@@ -62,16 +65,19 @@ impl Batch {
         let at = self.inputs.len();
         self.inputs.resize(at + layout.row_inputs(), 0.0);
         let row = &mut self.inputs[at..];
-        let mut fits = true;
-        for (slot, observed) in row
-            .chunks_exact_mut(layout.width)
-            .zip(values.chunks_exact(layout.features))
-        {
-            for ((input, &value), scaling) in slot.iter_mut().zip(observed).zip(&layout.scalings) {
-                *input = scaling.scaled(value);
-                fits &= input.is_finite();
+        let fits = if layout.width == layout.features {
+            layout.scale(values, row)
+        } else {
+            self.scaled.resize(layout.row_values(), 0.0);
+            let fits = layout.scale(values, &mut self.scaled);
+            for (slot, features) in row
+                .chunks_exact_mut(layout.width)
+                .zip(self.scaled.chunks_exact(layout.features))
+            {
+                slot[..layout.features].copy_from_slice(features);
             }
-        }
+            fits
+        };
         let span = i64::try_from(layout.window - 1)
             .unwrap_or(i64::MAX)
             .saturating_mul(layout.step_ms);

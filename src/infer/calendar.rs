@@ -162,14 +162,14 @@ fn weekday(day: i64) -> usize {
 /// last and every 400 years are alike (Howard Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`).
 fn day_of_year(day: i64) -> usize {
+    // Days from the first of March to the last of December.
+    const MARCH_TO_DECEMBER: i64 = 306;
     let shifted = day + 719_468; // 0000-03-01 is day 0
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let from_march = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Days from the first of March to the last of December.
-    const MARCH_TO_DECEMBER: i64 = 306;
     if from_march >= MARCH_TO_DECEMBER {
         // January or February of the next calendar year.
         index(from_march - MARCH_TO_DECEMBER + 1)

@@ -58,7 +58,7 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan<'_>, OnnxError> {
                 }
             }
             Field::Bytes(FUNCTIONS, function) => scan_function(function)?,
-            Field::Bytes(..) | Field::Number(..) => {}
+            Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
         }
     }
     if graphs == 0 {
@@ -74,7 +74,7 @@ fn string_pair(bytes: Slice<'_>) -> Result<(&[u8], &[u8]), OnnxError> {
         match field? {
             Field::Bytes(1, text) => key = text.bytes,
             Field::Bytes(2, text) => value = text.bytes,
-            Field::Bytes(..) | Field::Number(..) => {}
+            Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
         }
     }
     Ok((key, value))
@@ -98,7 +98,7 @@ fn scan_graph(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
             // Bodies may pass sequences to each other; only the model's own ports must be tensors.
             Field::Bytes(INPUT, port) if depth == 0 => scan_port(port, "input")?,
             Field::Bytes(OUTPUT, port) if depth == 0 => scan_port(port, "output")?,
-            Field::Bytes(..) | Field::Number(..) => {}
+            Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
         }
     }
     Ok(())
@@ -133,7 +133,7 @@ fn scan_node(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
                 Field::Bytes(TENSOR | TENSORS, tensor) => scan_tensor(tensor)?,
                 Field::Bytes(SPARSE_TENSOR | SPARSE_TENSORS, tensor) => scan_sparse_tensor(tensor)?,
                 Field::Bytes(GRAPH | GRAPHS, graph) => scan_graph(graph, depth + 1)?,
-                Field::Bytes(..) | Field::Number(..) => {}
+                Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
             }
         }
     }
@@ -151,7 +151,7 @@ fn scan_tensor(bytes: Slice<'_>) -> Result<(), OnnxError> {
             Field::Number(DATA_LOCATION, location) if location != LOCATION_DEFAULT => {
                 return Err(OnnxError::ExternalData);
             }
-            Field::Bytes(..) | Field::Number(..) => {}
+            Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
         }
     }
     Ok(())
@@ -181,7 +181,9 @@ fn scan_port(bytes: Slice<'_>, port: &'static str) -> Result<(), OnnxError> {
             match part? {
                 Field::Bytes(TENSOR_TYPE, _) => is_tensor = true,
                 Field::Bytes(DENOTATION, _) => {}
-                Field::Bytes(..) | Field::Number(..) => return Err(OnnxError::NotATensor { port }),
+                Field::Bytes(..) | Field::Number(..) | Field::Fixed => {
+                    return Err(OnnxError::NotATensor { port });
+                }
             }
         }
     }
@@ -199,9 +201,11 @@ struct Slice<'a> {
     start: usize,
 }
 
-/// A field of a message: its number, and its bytes or its varint. Fixed-width fields are skipped.
+/// A field of a message: its number, and its bytes or its varint. Nothing here reads a number of
+/// fixed width.
 #[derive(Clone, Copy, Debug)]
 enum Field<'a> {
+    Fixed,
     Bytes(u64, Slice<'a>),
     Number(u64, u64),
 }
@@ -249,25 +253,26 @@ impl<'a> Message<'a> {
         None
     }
 
-    fn field(&mut self) -> Option<Option<Field<'a>>> {
+    /// The next field, `None` if there is no whole one.
+    fn field(&mut self) -> Option<Field<'a>> {
         const VARINT: u64 = 0;
         const FIXED64: u64 = 1;
         const LENGTH_DELIMITED: u64 = 2;
         const FIXED32: u64 = 5;
         let tag = self.varint()?;
         let number = tag >> 3;
-        Some(match tag & 7 {
-            _ if number == 0 => return None,
+        match tag & 7 {
+            _ if number == 0 => None,
             VARINT => Some(Field::Number(number, self.varint()?)),
             LENGTH_DELIMITED => {
                 let length = self.varint()?;
                 Some(Field::Bytes(number, self.take(length)?))
             }
-            FIXED64 => self.take(8).map(|_| None)?,
-            FIXED32 => self.take(4).map(|_| None)?,
+            FIXED64 => self.take(8).map(|_| Field::Fixed),
+            FIXED32 => self.take(4).map(|_| Field::Fixed),
             // Groups were never part of ONNX.
-            _ => return None,
-        })
+            _ => None,
+        }
     }
 }
 
@@ -275,18 +280,15 @@ impl<'a> Iterator for Message<'a> {
     type Item = Result<Field<'a>, OnnxError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let at = self.at;
-            match self.field() {
-                Some(Some(field)) => return Some(Ok(field)),
-                Some(None) => {}
-                None => {
-                    self.rest = &[];
-                    return Some(Err(OnnxError::Malformed { at }));
-                }
-            }
+        if self.rest.is_empty() {
+            return None;
         }
-        None
+        let at = self.at;
+        let field = self.field();
+        if field.is_none() {
+            self.rest = &[];
+        }
+        Some(field.ok_or(OnnxError::Malformed { at }))
     }
 }
 

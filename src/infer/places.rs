@@ -33,7 +33,7 @@ pub struct Places {
 impl Places {
     /// Paths to try, in order: `ORT_DYLIB_PATH`, beside the binary, the cache folder.
     pub fn candidates(&self) -> Vec<PathBuf> {
-        let beside = set(&self.executable)
+        let beside = set(self.executable.as_ref())
             .and_then(Path::parent)
             .map(|folder| folder.join(LIBRARY));
         let cached = self.cache_folder().map(|folder| {
@@ -42,7 +42,7 @@ impl Places {
                 .join(LIBRARY)
         });
         [
-            set(&self.ort_dylib_path).map(Path::to_owned),
+            set(self.ort_dylib_path.as_ref()).map(Path::to_owned),
             beside,
             cached,
         ]
@@ -53,15 +53,18 @@ impl Places {
 
     /// `FORETELL_CACHE`, else `$XDG_CACHE_HOME/foretell`, else `~/.cache/foretell`.
     pub fn cache_folder(&self) -> Option<PathBuf> {
-        set(&self.foretell_cache)
+        set(self.foretell_cache.as_ref())
             .map(Path::to_owned)
-            .or_else(|| set(&self.xdg_cache_home).map(|folder| folder.join("foretell")))
-            .or_else(|| set(&self.home).map(|folder| folder.join(".cache").join("foretell")))
+            .or_else(|| set(self.xdg_cache_home.as_ref()).map(|folder| folder.join("foretell")))
+            .or_else(|| {
+                set(self.home.as_ref()).map(|folder| folder.join(".cache").join("foretell"))
+            })
     }
 }
 
-fn set(path: &Option<PathBuf>) -> Option<&Path> {
-    path.as_deref().filter(|path| !path.as_os_str().is_empty())
+fn set(path: Option<&PathBuf>) -> Option<&Path> {
+    path.map(PathBuf::as_path)
+        .filter(|path| !path.as_os_str().is_empty())
 }
 
 /// A path where the library is not, and why.
@@ -92,18 +95,18 @@ impl fmt::Display for TriedList {
 mod tests {
     use super::*;
 
-    fn path(text: &str) -> Option<PathBuf> {
-        Some(PathBuf::from(text))
+    fn path(text: &str) -> PathBuf {
+        PathBuf::from(text)
     }
 
     #[test]
     fn the_variable_comes_first_then_the_binarys_folder_then_the_cache() {
         let places = Places {
-            ort_dylib_path: path("/a/lib.so"),
-            executable: path("/b/foretell"),
+            ort_dylib_path: Some(path("/a/lib.so")),
+            executable: Some(path("/b/foretell")),
             foretell_cache: None,
-            xdg_cache_home: path(""),
-            home: path("/h"),
+            xdg_cache_home: Some(path("")),
+            home: Some(path("/h")),
         };
         let wanted = [
             "/a/lib.so".to_owned(),
@@ -116,16 +119,16 @@ mod tests {
     #[test]
     fn the_cache_folder_is_chosen_like_the_scripts() {
         let mut places = Places {
-            foretell_cache: path("/f"),
-            xdg_cache_home: path("/x"),
-            home: path("/h"),
+            foretell_cache: Some(path("/f")),
+            xdg_cache_home: Some(path("/x")),
+            home: Some(path("/h")),
             ..Places::default()
         };
-        assert_eq!(places.cache_folder(), path("/f"));
+        assert_eq!(places.cache_folder(), Some(path("/f")));
         places.foretell_cache = None;
-        assert_eq!(places.cache_folder(), path("/x/foretell"));
+        assert_eq!(places.cache_folder(), Some(path("/x/foretell")));
         places.xdg_cache_home = None;
-        assert_eq!(places.cache_folder(), path("/h/.cache/foretell"));
+        assert_eq!(places.cache_folder(), Some(path("/h/.cache/foretell")));
         places.home = None;
         assert_eq!(places.cache_folder(), None);
         assert!(places.candidates().is_empty());

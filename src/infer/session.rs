@@ -24,6 +24,7 @@ pub struct Runtime {
     environment: Environment,
     library: Arc<PathBuf>,
     version: Arc<str>,
+    instruction_set: &'static str,
 }
 
 /// Why there is no ONNX Runtime.
@@ -87,6 +88,7 @@ impl Runtime {
         Ok(Self {
             environment,
             version: version(&library).into(),
+            instruction_set: instruction_set(),
             library: Arc::new(library),
         })
     }
@@ -104,7 +106,7 @@ impl Runtime {
     /// The widest vector instructions of this machine, which choose the runtime's kernels and so
     /// the last bits of a forecast.
     pub fn instruction_set(&self) -> &'static str {
-        instruction_set()
+        self.instruction_set
     }
 }
 
@@ -145,15 +147,15 @@ fn instruction_set() -> &'static str {
     std::env::consts::ARCH
 }
 
-/// Passes the runtime's own messages on. Its errors also come back as results, so none is more than
-/// a warning here.
+/// Passes the runtime's own messages on. Its errors come back as results too, one for every row that
+/// fails, so they are for debugging here.
 fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str) {
     match level {
-        LogLevel::Verbose | LogLevel::Info => {
+        LogLevel::Verbose | LogLevel::Info | LogLevel::Warning | LogLevel::Error => {
             tracing::debug!(category, location, message, "onnx runtime");
         }
-        LogLevel::Warning | LogLevel::Error | LogLevel::Fatal => {
-            tracing::warn!(category, location, message, "onnx runtime");
+        LogLevel::Fatal => {
+            tracing::error!(category, location, message, "onnx runtime cannot go on");
         }
     }
 }

@@ -74,7 +74,7 @@ fn check_port(
     wanted: [usize; 2],
     shape: impl FnOnce() -> String,
 ) -> Result<Signature, SignatureError> {
-    let agrees = |dimension: Option<usize>, wanted| dimension.is_none_or(|size| size == wanted);
+    let agrees = |size: Option<usize>, needed| size.is_none_or(|size| size == needed);
     let rows = match found.dimensions.as_slice() {
         // Shape inference gave up on an output; runs will show.
         [] if port == "output" => Some(None),

@@ -314,3 +314,154 @@ pub enum EncodeError {
     #[error("the value of the field {field} does not fit its type")]
     Misfit { field: String },
 }
+
+#[cfg(test)]
+mod tests {
+    use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value};
+
+    use super::*;
+
+    fn names<const N: usize>(features: [&str; N]) -> Vec<String> {
+        features.map(str::to_owned).to_vec()
+    }
+
+    fn reading<'a>(series: &'a str, time: Option<i64>, cells: &'a [Option<f64>]) -> Reading<'a> {
+        let time = time.map(Timestamp);
+        Reading {
+            series,
+            time,
+            cells,
+        }
+    }
+
+    /// The fields as Avro's own implementation reads them, out of their unions.
+    fn read(schema: &str, object: &[u8]) -> Vec<Value> {
+        let schema = Schema::parse_str(schema).unwrap();
+        let reader = GenericDatumReader::builder(&schema).build().unwrap();
+        let mut rest = &object[10..];
+        let Value::Record(fields) = reader.read_value(&mut rest).unwrap() else {
+            panic!("not a record")
+        };
+        assert!(rest.is_empty());
+        let plain = |(_, field)| {
+            if let Value::Union(_, inner) = field {
+                *inner
+            } else {
+                field
+            }
+        };
+        fields.into_iter().map(plain).collect()
+    }
+
+    #[test]
+    fn a_generated_schema_takes_every_observation() {
+        let features = names(["down", "_up2"]);
+        let schema = observation_schema(&features).unwrap();
+        let encoder = ObservationEncoder::new(&schema, ("series", "time"), &features).unwrap();
+        let mut out = Vec::new();
+        encoder
+            .encode(&reading("cell-17", Some(-5), &[Some(0.1), None]), &mut out)
+            .unwrap();
+        let expected = [
+            Value::String("cell-17".into()),
+            Value::TimestampMillis(-5),
+            Value::Double(0.1),
+            Value::Null,
+        ];
+        assert_eq!(read(&schema, &out), expected);
+        assert_eq!(out[2..10], encoder.fingerprint.to_le_bytes());
+    }
+
+    #[test]
+    fn numbers_take_the_widest_branch_and_other_fields_are_null() {
+        let schema = r#"{"type":"record","name":"R","fields":[
+            {"name":"note","type":["string","null"]},
+            {"name":"when","type":["null",{"type":"long","logicalType":"timestamp-micros"}]},
+            {"name":"a","type":["int","null","float","double"]},
+            {"name":"b","type":["int","null","long"]},
+            {"name":"c","type":"int"},
+            {"name":"d","type":"float"},
+            {"name":"id","type":["null","string"]}]}"#;
+        let features = names(["d", "c", "b", "a"]);
+        let encoder = ObservationEncoder::new(schema, ("id", "when"), &features).unwrap();
+        let mut out = Vec::new();
+        let cells = [
+            Some(0.1),
+            Some(-7.0),
+            Some(9_007_199_254_740_992.0),
+            Some(0.1),
+        ];
+        encoder
+            .encode(&reading("", Some(3), &cells), &mut out)
+            .unwrap();
+        assert_eq!(
+            read(schema, &out),
+            [
+                Value::Null,
+                Value::TimestampMicros(3_000),
+                Value::Double(0.1),
+                Value::Long(1 << 53),
+                Value::Int(-7),
+                Value::Float(0.1),
+                Value::Null,
+            ]
+        );
+
+        let written = out.clone();
+        for (unfit, error) in [
+            (
+                [Some(0.1), Some(0.5), None, None],
+                EncodeError::Misfit { field: "c".into() },
+            ),
+            (
+                [Some(0.1), Some(3e9), None, None],
+                EncodeError::Misfit { field: "c".into() },
+            ),
+            (
+                [Some(0.1), Some(f64::NAN), None, None],
+                EncodeError::Misfit { field: "c".into() },
+            ),
+            (
+                [None, Some(1.0), None, None],
+                EncodeError::Missing { field: "d".into() },
+            ),
+        ] {
+            assert_eq!(
+                encoder.encode(&reading("s", None, &unfit), &mut out),
+                Err(error)
+            );
+            assert_eq!(out, written);
+        }
+        let late = reading("s", Some(i64::MAX), &[Some(0.0); 4]);
+        let error = EncodeError::Misfit {
+            field: "when".into(),
+        };
+        assert_eq!(encoder.encode(&late, &mut out), Err(error));
+    }
+
+    #[test]
+    fn schemas_that_cannot_take_an_observation_are_refused() {
+        let refused = |fields: &str| {
+            let schema = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+            let features = names(["a"]);
+            ObservationEncoder::new(&schema, ("s", "t"), &features)
+                .unwrap_err()
+                .to_string()
+        };
+        let series = r#"{"name":"s","type":"string"}"#;
+        let time = r#"{"name":"t","type":{"type":"long","logicalType":"timestamp-nanos"}}"#;
+        assert!(refused(series).contains("no field t"));
+        let plain = r#"{"name":"t","type":"long"},{"name":"a","type":"int"}"#;
+        assert!(refused(&format!("{series},{plain}")).contains("field t cannot take"));
+        let more = r#"{"name":"a","type":"int"},{"name":"b","type":"int"}"#;
+        assert!(refused(&format!("{series},{time},{more}")).contains("field b is none"));
+    }
+
+    #[test]
+    fn names_that_avro_does_not_allow_are_refused() {
+        for name in ["", "1a", "a b", "a\"b", "é", "time"] {
+            assert!(observation_schema(&names([name])).is_err(), "{name}");
+        }
+        assert!(observation_schema(&names(["a", "b", "a"])).is_err());
+    }
+}

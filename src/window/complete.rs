@@ -84,14 +84,20 @@ impl<'a> Window<'a> {
         if !any_missing(out) {
             return Some(0);
         }
+        let most = imputed_max.unwrap_or(u32::MAX);
         let mut imputed = 0_u32;
-        for (column, feature) in features.iter().enumerate() {
-            let imputed_here = self.impute(length, *feature, out, (column, features.len()))?;
-            imputed = imputed.saturating_add(imputed_here);
+        for (index, cell) in out.iter_mut().enumerate() {
+            if !cell.is_nan() {
+                continue;
+            }
+            let back = length - 1 - index / features.len();
+            *cell = self.last_value(back, features[index % features.len()])?;
+            imputed = imputed.saturating_add(1);
+            if imputed > most {
+                return None;
+            }
         }
-        imputed_max
-            .is_none_or(|most| imputed <= most)
-            .then_some(imputed)
+        Some(imputed)
     }
 
     fn copy(&self, length: usize, features: &[usize], out: &mut [f64]) {
@@ -119,41 +125,12 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Fills the missing cells of one column with the last value of its feature. `None` where that
-    /// lies more than `gap_max` slots back.
-    fn impute(
-        &self,
-        length: usize,
-        feature: usize,
-        out: &mut [f64],
-        (column, columns): (usize, usize),
-    ) -> Option<u32> {
-        let gap_max = self.config.gap_max();
-        let width = self.config.features();
-        let (older, newer) = self.series.rows.newest_cells(length + gap_max);
-        let rows = older.chunks_exact(width).chain(newer.chunks_exact(width));
-        let mut cells = out[column..].iter_mut().step_by(columns);
-        let mut last = None;
-        let mut imputed = 0;
-        for (place, row) in rows.enumerate() {
-            let value = row[feature];
-            if !value.is_nan() {
-                last = Some((place, value));
-            }
-            if place < gap_max {
-                continue;
-            }
-            let cell = cells.next()?;
-            if value.is_nan() {
-                let (at, known) = last?;
-                if place - at > gap_max {
-                    return None;
-                }
-                *cell = known;
-                imputed += 1;
-            }
-        }
-        Some(imputed)
+    /// The last value of a feature before the slot `back` steps before the newest, at most
+    /// `gap_max` steps before that.
+    fn last_value(&self, back: usize, feature: usize) -> Option<f64> {
+        (1..=self.config.gap_max())
+            .map(|step| self.series.rows.cell(back + step, feature))
+            .find(|cell| !cell.is_nan())
     }
 }
 

@@ -15,15 +15,17 @@ const UNKNOWN: i64 = i64::MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     newest: Slot,
+    /// Where the row of the newest slot is; older rows stand before it, and around the end.
+    head: usize,
     /// Newest slot that was filled behind the newest one, or `i64::MIN`. Once it has left the ring,
     /// offsets rise with slots and the oldest row has the lowest.
     filled_late: i64,
     /// Wrapping sum of the hashes of the known rows.
     hash: u64,
     features: usize,
-    /// Cells of slot `s` from `(s mod rows) x features` on; an unknown row is all [`MISSING`].
+    /// Row-major, one row per slot; an unknown row is all [`MISSING`].
     cells: Box<[f64]>,
-    /// Lowest offset of the records that made the row of slot `s`, at `s mod rows`.
+    /// Lowest offset of the records that made each row, or [`UNKNOWN`].
     offsets: Box<[i64]>,
 }
 
@@ -71,13 +73,14 @@ impl Rows {
     ) -> Self {
         let mut ring = Self {
             newest: slot,
+            head: 0,
             filled_late: i64::MIN,
             hash: 0,
             features: cells.len(),
             cells: vec![MISSING; rows * cells.len()].into_boxed_slice(),
             offsets: vec![UNKNOWN; rows].into_boxed_slice(),
         };
-        ring.write((slot, cells), offset, hasher);
+        ring.write(0, (slot, cells), offset, hasher);
         ring
     }
 
@@ -102,22 +105,26 @@ impl Rows {
 
     /// True for the slots at or before the newest that are kept.
     pub(super) fn keeps(&self, slot: Slot) -> bool {
-        slot <= self.newest && self.steps_back(slot) < self.len()
+        self.place(slot).is_some()
     }
 
     /// The cells of a kept slot; `None` where its row is not known.
     pub(super) fn get(&self, slot: Slot) -> Option<&[f64]> {
-        let place = self.place(slot);
-        (self.keeps(slot) && self.offsets[place] != UNKNOWN).then(|| self.cells_at(place))
+        let place = self.place(slot)?;
+        (self.offsets[place] != UNKNOWN).then(|| self.cells_at(place))
+    }
+
+    /// The cell of the slot `back` steps before the newest; `back` is below [`Rows::len`].
+    pub(super) fn cell(&self, back: usize, feature: usize) -> f64 {
+        self.cells_at(self.place_back(back))[feature]
     }
 
     /// The known rows, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, i64, &[f64])> + Clone {
-        let rows = self.len();
-        (0..rows).rev().filter_map(move |back| {
-            let slot = self.newest.plus(-steps(back));
-            let place = self.place(slot);
+        (0..self.len()).rev().filter_map(move |back| {
+            let place = self.place_back(back);
             let offset = self.offsets[place];
+            let slot = self.newest.plus(-steps(back));
             (offset != UNKNOWN).then(|| (slot, offset, self.cells_at(place)))
         })
     }
@@ -125,7 +132,7 @@ impl Rows {
     /// The cells of the newest `length` slots, oldest first, as the two runs in which the ring
     /// holds them. Unknown rows are all missing.
     pub(super) fn newest_cells(&self, length: usize) -> (&[f64], &[f64]) {
-        let end = self.place(self.newest) + 1;
+        let end = self.head + 1;
         if length <= end {
             (
                 &self.cells[(end - length) * self.features..end * self.features],
@@ -149,12 +156,14 @@ impl Rows {
         hasher: &mut Hasher,
     ) {
         debug_assert!(slot > self.newest, "{slot:?} after {:?}", self.newest);
-        let gone = slot.0.abs_diff(self.newest.0);
         let rows = self.len();
-        match usize::try_from(gone) {
-            Ok(gone) if gone < rows => {
-                for step in 1..=gone {
-                    self.forget(self.newest.plus(steps(step)), hasher);
+        match usize::try_from(slot.0.abs_diff(self.newest.0)) {
+            Ok(steps_on) if steps_on < rows => {
+                for step in 1..=steps_on {
+                    self.move_head(hasher);
+                    if step < steps_on {
+                        self.cells_at_mut(self.head).fill(MISSING);
+                    }
                 }
             }
             Ok(_) | Err(_) => {
@@ -164,7 +173,7 @@ impl Rows {
             }
         }
         self.newest = slot;
-        self.write((slot, cells), offset, hasher);
+        self.write(self.head, (slot, cells), offset, hasher);
     }
 
     /// Writes the row of a kept slot that has none.
@@ -175,13 +184,17 @@ impl Rows {
         hasher: &mut Hasher,
     ) {
         debug_assert!(self.keeps(slot) && self.get(slot).is_none());
-        self.filled_late = self.filled_late.max(slot.0);
-        self.write((slot, cells), offset, hasher);
+        if let Some(place) = self.place(slot) {
+            self.filled_late = self.filled_late.max(slot.0);
+            self.write(place, (slot, cells), offset, hasher);
+        }
     }
 
     /// Writes the cells that the record has into the row of a known slot.
     pub(super) fn fill_cells(&mut self, (slot, cells): (Slot, &[f64]), hasher: &mut Hasher) {
-        let place = self.place(slot);
+        let Some(place) = self.place(slot) else {
+            return;
+        };
         let before = hasher.row(slot, self.cells_at(place));
         overwrite(self.cells_at_mut(place), cells);
         let after = hasher.row(slot, self.cells_at(place));
@@ -196,7 +209,7 @@ impl Rows {
             return self.offsets.iter().copied().min().unwrap_or(UNKNOWN);
         }
         // Offsets rise with slots: the first one is the lowest, and it is nearly always next.
-        let first = self.place(oldest);
+        let first = self.place_back(rows - 1);
         let known = |offset: &&i64| **offset != UNKNOWN;
         let from = self.offsets[first..].iter().find(known);
         from.or_else(|| self.offsets[..first].iter().find(known))
@@ -204,33 +217,47 @@ impl Rows {
             .unwrap_or(UNKNOWN)
     }
 
-    fn write(&mut self, (slot, cells): (Slot, &[f64]), offset: Offset, hasher: &mut Hasher) {
-        let place = self.place(slot);
+    fn write(
+        &mut self,
+        place: usize,
+        (slot, cells): (Slot, &[f64]),
+        offset: Offset,
+        hasher: &mut Hasher,
+    ) {
         self.offsets[place] = offset.get();
         self.cells_at_mut(place).copy_from_slice(cells);
         self.hash = self.hash.wrapping_add(hasher.row(slot, cells));
     }
 
-    /// Makes room for the row of `slot`: the row that has its place is one ring length older.
-    fn forget(&mut self, slot: Slot, hasher: &mut Hasher) {
-        let place = self.place(slot);
-        if self.offsets[place] == UNKNOWN {
-            return;
+    /// Moves the newest slot on by one, to where the oldest row is, and takes that row out of the
+    /// hash. Its cells are left to be overwritten.
+    fn move_head(&mut self, hasher: &mut Hasher) {
+        let place = self.place_back(self.len() - 1);
+        if self.offsets[place] != UNKNOWN {
+            let oldest = self.newest.plus(1 - steps(self.len()));
+            let hash = hasher.row(oldest, self.cells_at(place));
+            self.hash = self.hash.wrapping_sub(hash);
+            self.offsets[place] = UNKNOWN;
         }
-        let old = slot.plus(-steps(self.len()));
-        let hash = hasher.row(old, self.cells_at(place));
-        self.hash = self.hash.wrapping_sub(hash);
-        self.offsets[place] = UNKNOWN;
-        self.cells_at_mut(place).fill(MISSING);
+        self.newest = self.newest.plus(1);
+        self.head = place;
     }
 
-    fn steps_back(&self, slot: Slot) -> usize {
-        usize::try_from(self.newest.0.saturating_sub(slot.0)).unwrap_or(usize::MAX)
+    /// Where the row of a slot is, if the ring keeps it.
+    fn place(&self, slot: Slot) -> Option<usize> {
+        let back = self.newest.0.checked_sub(slot.0)?;
+        let back = usize::try_from(back).ok()?;
+        (back < self.len()).then(|| self.place_back(back))
     }
 
-    fn place(&self, slot: Slot) -> usize {
-        // The remainder is not negative and below a usize.
-        usize::try_from(slot.0.rem_euclid(steps(self.len()))).unwrap_or_default()
+    /// Where the row of the slot `back` steps before the newest is; `back` is below the ring's
+    /// length.
+    fn place_back(&self, back: usize) -> usize {
+        if back <= self.head {
+            self.head - back
+        } else {
+            self.head + self.len() - back
+        }
     }
 
     fn cells_at(&self, place: usize) -> &[f64] {

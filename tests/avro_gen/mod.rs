@@ -66,21 +66,21 @@ pub(crate) struct Observation {
 
 impl Observation {
     pub(crate) fn generate(entropy: &mut Entropy<'_>, features: &[&str]) -> Self {
-        let mut named = Vec::new();
+        let mut defined = Vec::new();
         let mut fields = Vec::new();
         let mut names = [&["series", "time"], features].concat();
         let turn = usize::from(entropy.below(8)) % names.len();
         names.rotate_left(turn);
         for (index, name) in names.into_iter().enumerate() {
             for extra in 0..entropy.below(3) {
-                let other = any_type(entropy, &mut named, 3);
+                let other = any_type(entropy, &mut defined, 3);
                 fields.push((format!("other{index}{extra}"), other));
             }
             // One in 16 has any type, one is missing.
             let of = match (entropy.below(16), name) {
-                (14, _) => any_type(entropy, &mut named, 2),
+                (14, _) => any_type(entropy, &mut defined, 2),
                 (15, _) => continue,
-                (_, "series") => series_type(entropy, &mut named),
+                (_, "series") => series_type(entropy, &mut defined),
                 (_, "time") => time_type(entropy),
                 _ => feature_type(entropy),
             };

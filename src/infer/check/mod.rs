@@ -164,11 +164,11 @@ fn recompute(forecaster: &mut Forecaster) -> Result<Vec<ExampleError>, CheckErro
 }
 
 /// The value of a forecast that is furthest from the expected one.
-fn worst(contract: &Contract, example: &Example, found: &[f64]) -> ExampleError {
+fn worst(contract: &Contract, example: &Example, forecast: &[f64]) -> ExampleError {
     let outputs = 1 + contract.quantiles().len();
     let scalings: Vec<_> = contract.scalings().collect();
     let mut worst: Option<ExampleError> = None;
-    for (index, (&found, &expected)) in found.iter().zip(&example.forecast).enumerate() {
+    for (index, (&found, &expected)) in forecast.iter().zip(&example.forecast).enumerate() {
         let (series, step) = (index / contract.horizon(), index % contract.horizon());
         let (target, output) = (series / outputs, series % outputs);
         let scaling = scalings[contract.target_columns()[target]];

@@ -2,7 +2,7 @@
 //!
 //! A [`Contract`] exists only if every rule of it holds: `parse` is the one way to make it, and it
 //! names the key that breaks a rule. [`Contract::bind`] compares it with the windows that the worker
-//! keeps. Nothing here knows ONNX or tensors; ARCHITECTURE.md shows a whole contract.
+//! keeps. Nothing here knows ONNX or tensors.
 
 mod json;
 mod parse;
@@ -37,6 +37,27 @@ const ROW_INPUTS_MAX: usize = 65_536;
 const ROW_OUTPUTS_MAX: usize = 65_536;
 
 /// What a model needs and gives.
+///
+/// As JSON; `calendar`, `quantiles` and `imputed_max` may be left out, any other key may not be there:
+///
+/// ```json
+/// { "format": 1, "name": "cells", "version": "2026-11-02",
+///   "step_seconds": 120, "window": 2, "horizon": 1,
+///   "features": [ { "name": "down", "center": 1.5e8, "scale": 1.2e8 },
+///                 { "name": "up", "center": 7.0e6, "scale": 1.5e7 } ],
+///   "calendar": ["minute_of_day", "day_of_week", "day_of_year"],
+///   "targets": ["down"], "quantiles": [0.1, 0.9],
+///   "strategy": "direct", "imputed_max": 4,
+///   "examples": [ { "times": [1546300680000, 1546300800000],
+///                   "values": [[1.4e8, 6.1e6], [1.6e8, 6.3e6]],
+///                   "forecast": { "down": { "mean": [1.55e8],
+///                                           "quantiles": [[1.1e8], [2.0e8]] } } } ] }
+/// ```
+///
+/// `times` are milliseconds since the Unix epoch, one per row of `values`, a step apart; `values` and
+/// `forecast` are unscaled. `values` has a row per slot, oldest first, and a column per feature;
+/// `quantiles` of a forecast has a row per level. A step may be a fraction of a second, in whole
+/// milliseconds.
 #[derive(Clone, Debug)]
 pub struct Contract {
     name: String,

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_required_except_the_three_optional_ones() {
+    fn every_key_is_required_except_the_optional_ones() {
         for key in KEYS {
             let mut contract = valid();
             contract.as_object_mut().unwrap().remove(key);

@@ -1,0 +1,208 @@
+//! What is run, in which order, and what is compared with what.
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::cluster::Cluster;
+use integration_tests::kafka::Kafka;
+use integration_tests::tools::in_repository;
+use integration_tests::worker::{Job, LAST_VALUE, Worker};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::Options;
+use crate::input::{self, Input, PARTITIONS, Width};
+use crate::steady::{Steady, Watch};
+use crate::table::{Machine, Repetition, Table};
+use crate::{bare_copy, bare_model};
+
+const GRU: &str = "tests/models/gru64.onnx";
+const MLP: &str = "tests/models/mlp.onnx";
+/// Rows of the worker's runs, by its default configuration: a backlog fills every batch.
+const BATCH_MAX: u64 = 256;
+/// Rows of the slow model that are enough for its figure.
+const GRU_ROWS: u64 = 100_000;
+/// Observations of a series before its first window is complete.
+const FILL: u64 = 63;
+const STOP: Duration = Duration::from_secs(40);
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Bytes of a forecast that the bare copy writes for each record.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) value: Vec<u8>,
+    pub(crate) header: (String, String),
+}
+
+struct Bench {
+    cluster: Cluster,
+    lanes: usize,
+    narrow: Input,
+    wide: Input,
+    sample: Option<Sample>,
+    runs: u32,
+}
+
+/// Runs everything and prints the table.
+#[expect(clippy::print_stderr, reason = "progress of a command line tool")]
+pub(crate) fn main(options: Options) -> Result<()> {
+    let Options {
+        rounds,
+        repeat,
+        only,
+    } = options;
+    let kafka = Kafka::start()?;
+    let cluster = kafka.cluster();
+    eprintln!("writing the input");
+    let mut bench = Bench {
+        narrow: input::preload(&cluster, rounds, Width::Three)?,
+        wide: input::preload(&cluster, rounds, Width::Eleven)?,
+        cluster,
+        lanes: available_parallelism()?.get(),
+        sample: None,
+        runs: 0,
+    };
+    let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let mut table = Table::default();
+    for number in 1..=repeat {
+        eprintln!("repetition {number} of {repeat}");
+        let mut repetition = Repetition::default();
+        if wants("gru") {
+            repetition.gru = Some(bench.beside_model(GRU, GRU_ROWS)?);
+        }
+        if wants("mlp") {
+            repetition.mlp = Some(bench.beside_model(MLP, u64::MAX)?);
+        }
+        if wants("last") {
+            repetition.last = Some(bench.worker(LAST_VALUE, Width::Three, u64::MAX)?);
+        }
+        repetition.copy = Some(bench.copy(Width::Three)?);
+        if wants("wide") {
+            repetition.wide_last = Some(bench.worker(LAST_VALUE, Width::Eleven, u64::MAX)?);
+            repetition.wide_mlp = Some(bench.beside_model_wide(MLP)?);
+            repetition.wide_copy = Some(bench.copy(Width::Eleven)?);
+        }
+        eprintln!("{repetition}");
+        table.repetitions.push(repetition);
+    }
+    let sample = bench.sample.context("no forecast was seen")?;
+    table.print(&Machine {
+        lanes: bench.lanes,
+        batch_rows: BATCH_MAX,
+        input: [&bench.narrow, &bench.wide].map(|input| input.record_bytes),
+        output: sample.value.len() + sample.header.0.len() + sample.header.1.len(),
+        rounds,
+    })
+}
+
+impl Bench {
+    /// The worker with a model, and the model alone right before it.
+    fn beside_model(&mut self, model: &str, rows_max: u64) -> Result<(Steady, f64)> {
+        let alone = bare_model::cpu_us(&in_repository(model)?, BATCH_MAX, self.lanes)?;
+        Ok((self.worker(model, Width::Three, rows_max)?, alone))
+    }
+
+    fn beside_model_wide(&mut self, model: &str) -> Result<(Steady, f64)> {
+        let alone = bare_model::cpu_us(&in_repository(model)?, BATCH_MAX, self.lanes)?;
+        Ok((self.worker(model, Width::Eleven, u64::MAX)?, alone))
+    }
+
+    fn input(&self, width: Width) -> Input {
+        match width {
+            Width::Three => self.narrow.clone(),
+            Width::Eleven => self.wide.clone(),
+        }
+    }
+
+    fn name(&mut self, what: &str) -> String {
+        self.runs += 1;
+        format!("{what}-{}", self.runs)
+    }
+
+    /// One run of the worker, exactly once, with its default configuration.
+    fn worker(&mut self, model: &str, width: Width, rows_max: u64) -> Result<Steady> {
+        let input = self.input(width);
+        let name = self.name("worker");
+        let job = Job::new(&self.cluster, &name, &input.topic)?
+            .model(model)?
+            .set("WORKER__LANES", &self.lanes.to_string())
+            .set("WINDOW__FEATURES", &width.features().join(","));
+        let mut worker: Worker = job.start("bench")?;
+        let watch = Watch::new(&self.cluster, &name, &input)?;
+        let steady = watch.measure(worker.id(), rows_max, || worker.ensure_alive())?;
+        let ended = worker.terminate(STOP)?;
+        ensure!(ended.success(), "{ended}\n{}", worker.log_tail());
+        self.check(&job, &watch, &input)?;
+        Ok(steady)
+    }
+
+    /// Every committed observation with a full window has exactly one forecast.
+    fn check(&mut self, job: &Job, watch: &Watch<'_>, input: &Input) -> Result<()> {
+        let rounds = u64::from(input.rounds);
+        let wanted: u64 = watch
+            .committed()?
+            .iter()
+            .zip(watch.ends()?)
+            .map(|(committed, end)| committed.saturating_sub(end / rounds * FILL))
+            .sum();
+        let (found, sample) = read_committed(&self.cluster, &job.forecasts())?;
+        ensure!(
+            found == wanted,
+            "{found} forecasts are visible in {}, expected {wanted}",
+            job.forecasts()
+        );
+        self.sample = self.sample.take().or(sample);
+        Ok(())
+    }
+
+    fn copy(&mut self, width: Width) -> Result<Steady> {
+        let input = self.input(width);
+        let name = self.name("copy");
+        let sample = self.sample.clone().context("run a worker first")?;
+        bare_copy::measure(&self.cluster, &name, &input, &sample)
+    }
+}
+
+/// Counts what a read_committed reader sees, and keeps the last record.
+fn read_committed(cluster: &Cluster, topic: &str) -> Result<(u64, Option<Sample>)> {
+    let mut client = cluster.client();
+    client.set("group.id", "reader");
+    client.set("isolation.level", "read_committed");
+    client.set("enable.partition.eof", "true");
+    client.set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = client.create()?;
+    let mut from = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        from.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&from)?;
+    let (mut found, mut ended, mut sample) = (0, 0, None);
+    while ended < PARTITIONS {
+        match consumer.poll(ANSWER).context("no record came")? {
+            Ok(message) => {
+                found += 1;
+                if sample.is_none() {
+                    sample = Some(sample_of(&message)?);
+                }
+            }
+            Err(KafkaError::PartitionEOF(_)) => ended += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((found, sample))
+}
+
+fn sample_of(message: &impl Message) -> Result<Sample> {
+    let headers = message.headers().context("a forecast without a header")?;
+    let header = headers.iter().next().context("no header")?;
+    Ok(Sample {
+        value: message.payload().context("no value")?.to_vec(),
+        header: (
+            header.key.to_owned(),
+            String::from_utf8(header.value.context("an empty header")?.to_vec())?,
+        ),
+    })
+}

@@ -1,0 +1,290 @@
+//! The table: what was measured, the ratios, and whether they meet the goals.
+
+use std::fmt;
+use std::fs;
+
+use anyhow::{Context, Result};
+use integration_tests::tools::here;
+
+use crate::bare_model;
+use crate::steady::Steady;
+
+/// Processor time of the worker with a GRU against the model alone.
+const GRU_GOAL: f64 = 1.15;
+/// The same of an MLP against the model and the copy.
+const MLP_GOAL: f64 = 1.3;
+/// Rows per second with a trivial model against the copy's.
+const LAST_GOAL: f64 = 0.60;
+
+/// `a / b` of counts.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "counts here are far below 2^53"
+)]
+pub(crate) fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b as f64
+}
+
+/// Everything once. A worker's run comes with its model's processor time alone, per row.
+#[derive(Debug, Default)]
+pub(crate) struct Repetition {
+    pub(crate) gru: Option<(Steady, f64)>,
+    pub(crate) mlp: Option<(Steady, f64)>,
+    pub(crate) last: Option<Steady>,
+    pub(crate) copy: Option<Steady>,
+    pub(crate) wide_mlp: Option<(Steady, f64)>,
+    pub(crate) wide_last: Option<Steady>,
+    pub(crate) wide_copy: Option<Steady>,
+}
+
+/// What is the same for all repetitions.
+pub(crate) struct Machine {
+    pub(crate) lanes: usize,
+    pub(crate) batch_rows: u64,
+    /// Mean bytes of the input records, narrow and wide.
+    pub(crate) input: [usize; 2],
+    pub(crate) output: usize,
+    pub(crate) rounds: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) repetitions: Vec<Repetition>,
+}
+
+/// A name, and its value in a repetition.
+type Row = (&'static str, fn(&Repetition) -> Option<f64>);
+
+const CPU: [Row; 9] = [
+    ("GRU: worker, CPU us per forecast", |r| {
+        Some(r.gru?.0.cpu_us())
+    }),
+    ("GRU: ONNX Runtime alone, CPU us per row", |r| {
+        Some(r.gru?.1)
+    }),
+    ("MLP: worker, CPU us per forecast", |r| {
+        Some(r.mlp?.0.cpu_us())
+    }),
+    ("MLP: ONNX Runtime alone, CPU us per row", |r| {
+        Some(r.mlp?.1)
+    }),
+    ("MLP, 11 features: worker, CPU us per forecast", |r| {
+        Some(r.wide_mlp?.0.cpu_us())
+    }),
+    ("last value: worker, CPU us per forecast", |r| {
+        Some(r.last?.cpu_us())
+    }),
+    ("last value, 11 features: worker, CPU us", |r| {
+        Some(r.wide_last?.cpu_us())
+    }),
+    ("copy alone, CPU us per row", |r| Some(r.copy?.cpu_us())),
+    ("copy alone, 11 features in, CPU us per row", |r| {
+        Some(r.wide_copy?.cpu_us())
+    }),
+];
+
+const RATES: [Row; 7] = [
+    ("GRU: worker", |r| Some(r.gru?.0.rows_per_second())),
+    ("MLP: worker", |r| Some(r.mlp?.0.rows_per_second())),
+    ("MLP, 11 features: worker", |r| {
+        Some(r.wide_mlp?.0.rows_per_second())
+    }),
+    ("last value: worker", |r| Some(r.last?.rows_per_second())),
+    ("last value, 11 features: worker", |r| {
+        Some(r.wide_last?.rows_per_second())
+    }),
+    ("copy alone", |r| Some(r.copy?.rows_per_second())),
+    ("copy alone, 11 features in", |r| {
+        Some(r.wide_copy?.rows_per_second())
+    }),
+];
+
+#[derive(Clone, Copy)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtMost(most) => ratio <= most,
+            Self::AtLeast(least) => ratio >= least,
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "<= {most:.2}"),
+            Self::AtLeast(least) => write!(f, ">= {least:.2}"),
+        }
+    }
+}
+
+const RATIOS: [(Row, Goal); 5] = [
+    (
+        ("GRU: worker CPU / ONNX Runtime", |r| {
+            let (worker, model) = r.gru?;
+            Some(worker.cpu_us() / model)
+        }),
+        Goal::AtMost(GRU_GOAL),
+    ),
+    (
+        ("MLP: worker CPU / (ONNX Runtime + copy)", |r| {
+            let (worker, model) = r.mlp?;
+            Some(worker.cpu_us() / (model + r.copy?.cpu_us()))
+        }),
+        Goal::AtMost(MLP_GOAL),
+    ),
+    (
+        ("last value: worker rows/s / copy rows/s", |r| {
+            Some(r.last?.rows_per_second() / r.copy?.rows_per_second())
+        }),
+        Goal::AtLeast(LAST_GOAL),
+    ),
+    (
+        ("MLP, 11 features: as above", |r| {
+            let (worker, model) = r.wide_mlp?;
+            Some(worker.cpu_us() / (model + r.wide_copy?.cpu_us()))
+        }),
+        Goal::AtMost(MLP_GOAL),
+    ),
+    (
+        ("last value, 11 features: as above", |r| {
+            Some(r.wide_last?.rows_per_second() / r.wide_copy?.rows_per_second())
+        }),
+        Goal::AtLeast(LAST_GOAL),
+    ),
+];
+
+/// One line of a repetition while it runs.
+impl fmt::Display for Repetition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in CPU {
+            if let Some(us) = value(self) {
+                writeln!(f, "  {name}: {us:.2}")?;
+            }
+        }
+        for (name, value) in RATES {
+            if let Some(rate) = value(self) {
+                writeln!(f, "  {name}: {rate:.0} rows/s")?;
+            }
+        }
+        for ((name, value), _) in RATIOS {
+            if let Some(ratio) = value(self) {
+                writeln!(f, "  {name}: {ratio:.2}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    #[expect(clippy::print_stdout, reason = "the result of a command line tool")]
+    pub(crate) fn print(&self, machine: &Machine) -> Result<()> {
+        println!("{}", self.text(machine)?);
+        Ok(())
+    }
+
+    fn text(&self, machine: &Machine) -> Result<String> {
+        let mut lines = heading(machine)?;
+        lines.push(String::new());
+        lines.push(format!(
+            "{:<48}{:>10}   of {} repetitions",
+            "",
+            "median",
+            self.repetitions.len()
+        ));
+        for (name, value) in CPU {
+            lines.extend(self.line(name, value, 2));
+        }
+        lines.push("rows per second".to_owned());
+        for (name, value) in RATES {
+            lines.extend(self.line(name, value, 0));
+        }
+        lines.push("ratios".to_owned());
+        for ((name, value), goal) in RATIOS {
+            let (Some(line), Some(middle)) = (self.line(name, value, 2), self.median(value)) else {
+                continue;
+            };
+            let verdict = if goal.is_met(middle) { "met" } else { "MISSED" };
+            lines.push(format!("{line}   goal {goal}: {verdict}"));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    fn values(&self, value: fn(&Repetition) -> Option<f64>) -> Vec<f64> {
+        self.repetitions.iter().filter_map(value).collect()
+    }
+
+    fn median(&self, value: fn(&Repetition) -> Option<f64>) -> Option<f64> {
+        let mut values = self.values(value);
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    }
+
+    fn line(
+        &self,
+        name: &str,
+        value: fn(&Repetition) -> Option<f64>,
+        digits: usize,
+    ) -> Option<String> {
+        let middle = self.median(value)?;
+        let all: Vec<String> = self
+            .values(value)
+            .iter()
+            .map(|each| format!("{each:.digits$}"))
+            .collect();
+        Some(format!(
+            "{name:<48}{middle:>10.digits$}   ({})",
+            all.join(", ")
+        ))
+    }
+}
+
+fn heading(machine: &Machine) -> Result<Vec<String>> {
+    let Machine {
+        lanes,
+        batch_rows,
+        input: [narrow, wide],
+        output,
+        rounds,
+    } = machine;
+    let cpu = fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, name)| name);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    let library = bare_model::library()?;
+    let runtime = library
+        .rsplit('/')
+        .nth(1)
+        .context("ONNX Runtime without a folder")?;
+    Ok(vec![
+        format!("{lanes} cores shared with the broker, {model}"),
+        format!(
+            "Linux {}, Kafka {}, librdkafka {librdkafka}, {runtime}",
+            kernel.trim(),
+            kafka_version()?
+        ),
+        format!(
+            "1,000 series, {rounds} rounds, 4 partitions, windows of 64; {lanes} lanes, batches of {batch_rows} rows"
+        ),
+        format!(
+            "records of {narrow} bytes (3 features) and {wide} bytes (11 features) in, {output} bytes and the key out"
+        ),
+    ])
+}
+
+fn kafka_version() -> Result<String> {
+    let pom = fs::read_to_string(here().join("pom.xml"))?;
+    let rest = pom.split_once("<kafka.version>");
+    let version = rest.and_then(|(_, rest)| rest.split_once("</kafka.version>"));
+    let (version, _) = version.context("no version of Kafka in pom.xml")?;
+    Ok(version.to_owned())
+}

@@ -1,0 +1,315 @@
+//! What tests ask of a Kafka cluster as its clients: topics, offsets, writing.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::wait;
+
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A Kafka cluster by its address.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    brokers: String,
+}
+
+/// A record to write. The key decides the partition, as Kafka's Java producer does it.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    /// Record timestamp, milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+}
+
+impl Cluster {
+    pub fn new(brokers: String) -> Self {
+        Self { brokers }
+    }
+
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Client configuration with nothing but the address, quiet about brokers that go away.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("log_level", "0");
+        config
+    }
+
+    /// True when the broker answers and knows itself.
+    pub fn answers(&self) -> bool {
+        let consumer: Result<BaseConsumer, KafkaError> = self.client().create();
+        consumer
+            .and_then(|consumer| consumer.fetch_metadata(None, Duration::from_secs(1)))
+            .is_ok_and(|metadata| !metadata.brokers().is_empty())
+    }
+
+    /// Creates a topic with one replica and waits until clients see its partitions.
+    pub fn create_topic(&self, name: &str, partitions: usize) -> Result<()> {
+        self.create_topic_with(name, partitions, ("cleanup.policy", "delete"))
+    }
+
+    /// As [`Self::create_topic`], with a configuration key of the topic and its value.
+    pub fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: usize,
+        (key, value): (&str, &str),
+    ) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        // The sample data's timestamps are years old: with the default retention they would go.
+        let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(1))
+            .set("retention.ms", "-1")
+            .set(key, value);
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let created = runtime.block_on(admin.create_topics([&topic], &options))?;
+        for answer in created {
+            answer.map_err(|(failed, error)| anyhow!("cannot create {failed}: {error}"))?;
+        }
+        let consumer: BaseConsumer = self.client().create()?;
+        wait::until_true(&format!("{name} has its partitions"), ANSWER, || {
+            let metadata = consumer.fetch_metadata(Some(name), ANSWER)?;
+            Ok(metadata.topics().iter().any(|found| {
+                found.partitions().len() == partitions
+                    && found
+                        .partitions()
+                        .iter()
+                        .all(|partition| partition.leader() >= 0)
+            }))
+        })
+    }
+
+    pub fn partitions(&self, topic: &str) -> Result<i32> {
+        let consumer: BaseConsumer = self.client().create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
+        let found = metadata.topics().first().context("no such topic")?;
+        Ok(i32::try_from(found.partitions().len())?)
+    }
+
+    /// Watches how far a group has come in a topic.
+    pub fn progress(&self, group: &str, topic: &str) -> Result<Progress> {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", group)
+            .set("isolation.level", "read_committed")
+            .create()?;
+        let partitions = 0..self.partitions(topic)?;
+        Ok(Progress {
+            consumer,
+            topic: topic.to_owned(),
+            partitions: partitions.collect(),
+        })
+    }
+
+    /// A producer that places keys as Kafka's Java producer does.
+    pub fn writer(&self) -> Result<Writer> {
+        let producer = self
+            .client()
+            .set("partitioner", "murmur2_random")
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "1")
+            .create_with_context(Failures::default())?;
+        Ok(Writer { producer })
+    }
+}
+
+/// Committed offsets of a group beside the ends of a topic.
+pub struct Progress {
+    consumer: BaseConsumer,
+    topic: String,
+    partitions: Vec<i32>,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Progress {
+    /// The sum of the committed offsets; partitions without one count as 0.
+    pub fn committed(&self) -> Result<i64> {
+        Ok(self
+            .committed_each()?
+            .into_iter()
+            .map(|(_, offset)| offset.unwrap_or(0))
+            .sum())
+    }
+
+    /// The committed offset of every partition.
+    pub fn committed_each(&self) -> Result<Vec<(i32, Option<i64>)>> {
+        let mut list = TopicPartitionList::new();
+        for &partition in &self.partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        let committed = self.consumer.committed_offsets(list, ANSWER)?;
+        let mut offsets = Vec::with_capacity(self.partitions.len());
+        for element in committed.elements() {
+            element.error()?;
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            };
+            offsets.push((element.partition(), offset));
+        }
+        Ok(offsets)
+    }
+
+    /// The sum of the last stable offsets.
+    pub fn end(&self) -> Result<i64> {
+        let mut end = 0;
+        for &partition in &self.partitions {
+            end += self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, ANSWER)?
+                .1;
+        }
+        Ok(end)
+    }
+
+    /// Waits until everything that is in the topic now is committed. `each` is asked meanwhile, so
+    /// that a worker that died ends the waiting.
+    pub fn wait_for_end(
+        &self,
+        deadline: Duration,
+        mut each: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let end = self.end()?;
+        let done = wait::until_true("the whole input is committed", deadline, || {
+            each()?;
+            match self.committed() {
+                Ok(committed) => Ok(committed >= end),
+                // The broker may be starting again.
+                Err(error) if is_passing(&error) => Ok(false),
+                Err(error) => Err(error),
+            }
+        });
+        done.with_context(|| self.lag().unwrap_or_else(|error| error.to_string()))?;
+        let committed = self.committed()?;
+        ensure!(
+            committed == end,
+            "committed {committed} of only {end} in {}",
+            self.topic
+        );
+        Ok(())
+    }
+
+    /// Which partitions are behind, for people.
+    fn lag(&self) -> Result<String> {
+        let mut behind = Vec::new();
+        for (partition, committed) in self.committed_each()? {
+            let (start, end) = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, ANSWER)?;
+            if committed.unwrap_or(start) < end {
+                behind.push(format!("{partition}: {committed:?} of {start}..{end}"));
+            }
+        }
+        Ok(format!(
+            "partitions of {} that are behind: {}",
+            self.topic,
+            behind.join(", ")
+        ))
+    }
+}
+
+fn is_passing(error: &anyhow::Error) -> bool {
+    let code = error
+        .downcast_ref::<KafkaError>()
+        .and_then(KafkaError::rdkafka_error_code);
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::LeaderNotAvailable
+        )
+    )
+}
+
+/// Writes records and knows that they arrived.
+pub struct Writer {
+    producer: ThreadedProducer<Failures>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Queues a record; [`Self::flush`] tells whether it arrived.
+    pub fn send(&self, topic: &str, record: &NewRecord) -> Result<()> {
+        wait::until_true("the producer's queue has room", ANSWER, || {
+            let mut base: BaseRecord<'_, Vec<u8>, Vec<u8>> =
+                BaseRecord::to(topic).timestamp(record.timestamp_ms);
+            base.key = record.key.as_ref();
+            base.payload = record.value.as_ref();
+            match self.producer.send(base) {
+                Ok(()) => Ok(true),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
+                Err((error, _)) => Err(error.into()),
+            }
+        })
+    }
+
+    /// Waits until everything sent is written.
+    pub fn flush(&self) -> Result<()> {
+        self.producer.flush(ANSWER)?;
+        let failed = self
+            .producer
+            .context()
+            .first
+            .lock()
+            .map_err(|_poisoned| anyhow!("poisoned"))?;
+        failed.as_ref().map_or(Ok(()), |error| {
+            Err(anyhow!("a record was not written: {error}"))
+        })
+    }
+}
+
+/// The first record that did not arrive.
+#[derive(Default)]
+struct Failures {
+    first: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Failures {}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let (Err((error, _)), Ok(mut first)) = (result, self.first.lock()) {
+            first.get_or_insert_with(|| error.clone());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A single-node Kafka in `KRaft` mode, started from its jars on free ports in a scratch folder.
+//!
+//! [`shared`] is what most tests use: one broker for the whole test process. A test that restarts
+//! its broker starts one of its own.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::cluster::Cluster;
+use crate::process::{Process, Signal, output};
+use crate::tools::{Tools, variable};
+use crate::{scratch, wait};
+
+/// Starting takes about 3 s on an idle machine.
+const START_DEADLINE: Duration = Duration::from_secs(90);
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
+/// Another process may take a port between our looking for it and Kafka's binding it.
+const PORT_ATTEMPTS: u32 = 3;
+
+/// The user and password that the SASL listener knows.
+pub const SASL_USER: (&str, &str) = ("foretell", "right-password");
+
+/// The broker that the tests of one process share: the one that `FORETELL_TEST_BROKERS` names, or
+/// one that is started now.
+pub fn shared() -> Result<Cluster> {
+    static SHARED: OnceLock<Result<(Cluster, Option<Kafka>), String>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| start_shared().map_err(|error| format!("{error:#}")));
+    let (cluster, _) = shared.as_ref().map_err(|error| anyhow!("{error}"))?;
+    Ok(cluster.clone())
+}
+
+fn start_shared() -> Result<(Cluster, Option<Kafka>)> {
+    if let Some(brokers) = variable("FORETELL_TEST_BROKERS")? {
+        return Ok((Cluster::new(brokers), None));
+    }
+    let kafka = Kafka::start()?;
+    Ok((kafka.cluster(), Some(kafka)))
+}
+
+/// A broker of our own; killed when dropped.
+#[derive(Debug)]
+pub struct Kafka {
+    process: Option<Process>,
+    folder: PathBuf,
+    ports: Ports,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    plain: u16,
+    sasl: u16,
+    controller: u16,
+}
+
+impl Kafka {
+    /// Formats a new log folder, starts a broker on it and waits until it answers.
+    pub fn start() -> Result<Self> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let folder = scratch::folder("kafka")?;
+            let mut kafka = Self {
+                process: None,
+                folder,
+                ports: Ports::free()?,
+            };
+            fs::write(kafka.properties(), properties(&kafka.folder, kafka.ports))?;
+            kafka.format()?;
+            match kafka.resume() {
+                Ok(()) => return Ok(kafka),
+                Err(error) if attempt == PORT_ATTEMPTS => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        Cluster::new(format!("127.0.0.1:{}", self.ports.plain))
+    }
+
+    /// The address of the listener that asks for [`SASL_USER`].
+    pub fn sasl_brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.sasl)
+    }
+
+    /// Stops the broker as an operator does; its folder stays.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("Kafka is not running")?;
+        process.signal(Signal::Terminate)?;
+        process.wait_for_end(STOP_DEADLINE)?;
+        Ok(())
+    }
+
+    /// Kills the broker; its folder stays.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("Kafka is not running")?.kill()
+    }
+
+    /// Sends the broker's process a signal: `Stop` makes it silent without closing a connection.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process
+            .as_ref()
+            .context("Kafka is not running")?
+            .signal(signal)
+    }
+
+    /// Starts the broker again on its folder and ports, and waits until it answers.
+    pub fn resume(&mut self) -> Result<()> {
+        let mut java = Tools::get()?.java("kafka.Kafka", "512m");
+        java.arg(self.properties());
+        let mut process = Process::start(&java, &self.folder.join("kafka.log"))?;
+        let cluster = self.cluster();
+        wait::until_true("Kafka answers", START_DEADLINE, || {
+            process.ensure_alive()?;
+            Ok(cluster.answers())
+        })
+        .with_context(|| process.log_tail())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    fn format(&self) -> Result<()> {
+        let mut java = Tools::get()?.java("kafka.tools.StorageTool", "256m");
+        java.args([
+            "format",
+            "--cluster-id",
+            "foretell-tests-0000000",
+            "--config",
+        ]);
+        java.arg(self.properties());
+        output(&java, b"").context("cannot format Kafka's log folder")?;
+        Ok(())
+    }
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        // All three are held at once, so that they differ.
+        let listeners = [bind()?, bind()?, bind()?];
+        let [plain, sasl, controller] = listeners.each_ref().map(TcpListener::local_addr);
+        Ok(Self {
+            plain: plain?.port(),
+            sasl: sasl?.port(),
+            controller: controller?.port(),
+        })
+    }
+}
+
+fn bind() -> Result<TcpListener> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?)
+}
+
+/// The broker's defaults, but for: one node, few internal partitions, no waiting for members that
+/// may join, and prompt ending of transactions that timed out.
+fn properties(folder: &Path, ports: Ports) -> String {
+    let Ports {
+        plain,
+        sasl,
+        controller,
+    } = ports;
+    let (user, password) = SASL_USER;
+    let logs = folder.join("logs");
+    format!(
+        "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}=\"{password}\";
+log.dirs={logs}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+group.initial.rebalance.delay.ms=0
+",
+        logs = logs.display(),
+    )
+}

@@ -1,0 +1,165 @@
+//! What the tests of survival have in common: load in, and the output held against that of a worker
+//! that nothing happened to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cluster::{Cluster, NewRecord, Progress, Writer};
+use crate::observation::Load;
+use crate::read::{ValuesByKey, read_committed, values_by_key};
+use crate::worker::{GAP_MAX, Job, WINDOW, Worker};
+
+/// For all that is in the input topic to be processed.
+pub const CATCH_UP: Duration = Duration::from_secs(90);
+/// For a worker to end after SIGTERM; its own grace period is 30 s.
+pub const END: Duration = Duration::from_secs(40);
+
+/// An input topic that load is written to, and the job under test that reads it.
+#[derive(Debug)]
+pub struct Scenario {
+    pub cluster: Cluster,
+    pub job: Job,
+    pub progress: Progress,
+    input: String,
+    writer: Writer,
+    load: Load,
+}
+
+impl Scenario {
+    /// Makes the input topic and the group `name`; `shape` sets the job's configuration.
+    pub fn new(
+        cluster: Cluster,
+        name: &str,
+        partitions: usize,
+        shape: impl FnOnce(Job) -> Job,
+    ) -> Result<Self> {
+        let input = format!("{name}-observations");
+        cluster.create_topic(&input, partitions)?;
+        let job = shape(Job::new(&cluster, name, &input)?);
+        let progress = job.progress()?;
+        let writer = cluster.writer()?;
+        Ok(Self {
+            cluster,
+            job,
+            progress,
+            input,
+            writer,
+            load: Load::new(40)?,
+        })
+    }
+
+    /// Writes the next steps of every series.
+    pub fn burst(&mut self, steps: u32) -> Result<()> {
+        for _ in 0..steps {
+            for record in self.load.next_step()? {
+                self.writer.send(&self.input, &record)?;
+            }
+        }
+        self.writer.flush()
+    }
+
+    /// Writes one record that is not part of the load.
+    pub fn send(&self, record: &NewRecord) -> Result<()> {
+        self.writer.send(&self.input, record)?;
+        self.writer.flush()
+    }
+
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// Starts a worker, waits until all of the input is processed, and ends it.
+    pub fn run_to_end(&self) -> Result<()> {
+        let mut workers = [self.job.start("a")?];
+        self.catch_up(&mut workers)?;
+        let [worker] = workers;
+        stop(worker)
+    }
+
+    /// Waits until the group has committed all of the input.
+    pub fn catch_up(&self, workers: &mut [Worker]) -> Result<()> {
+        self.progress.wait_for_end(CATCH_UP, || {
+            workers.iter_mut().try_for_each(Worker::ensure_alive)
+        })
+    }
+
+    /// Runs another group over the same input without disturbing it, and fails unless the group under
+    /// test has put out the same bytes for every key in the same order, complete and once.
+    pub fn ensure_output_as_undisturbed(&self) -> Result<()> {
+        let straight = Job::new(
+            &self.cluster,
+            &format!("{}-straight", self.input),
+            &self.input,
+        )?;
+        let mut worker = straight.start("straight")?;
+        straight
+            .progress()?
+            .wait_for_end(CATCH_UP, || worker.ensure_alive())?;
+        stop(worker)?;
+
+        let letters = read_committed(&self.cluster, &self.job.dead_letters())?;
+        if let Some(letter) = letters.first() {
+            bail!(
+                "{} good records were dead-lettered: {}",
+                letters.len(),
+                letter.header("foretell.reason")?
+            );
+        }
+        let tested = read_committed(&self.cluster, &self.job.forecasts())?;
+        let expected = read_committed(&self.cluster, &straight.forecasts())?;
+        let (tested, expected) = (values_by_key(&tested)?, values_by_key(&expected)?);
+        self.ensure_complete(&expected)?;
+        ensure!(
+            tested.keys().eq(expected.keys()),
+            "other keys: {:?}, expected {:?}",
+            tested.keys(),
+            expected.keys()
+        );
+        for (key, values) in &tested {
+            let same = expected.get(key).context("keys are equal")?;
+            let differs = values
+                .iter()
+                .zip(same)
+                .position(|(one, other)| one != other);
+            ensure!(
+                values == same,
+                "{key:?}: {} forecasts, expected {}; the first that differs: {differs:?}",
+                values.len(),
+                same.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// Fails unless there is a forecast for every observation that makes one due, counted from the
+    /// load itself.
+    pub fn ensure_complete(&self, forecasts: &ValuesByKey<'_>) -> Result<()> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for ((_, key), values) in forecasts {
+            ensure!(
+                counts.insert(key, values.len()).is_none(),
+                "{key} is in two partitions"
+            );
+        }
+        for series in 0..self.load.series() {
+            let due = self.load.due(series, WINDOW, GAP_MAX);
+            let name = Load::name(series);
+            let found = counts.remove(name.as_str()).unwrap_or(0);
+            ensure!(found == due, "{name}: {found} forecasts, {due} were due");
+        }
+        ensure!(
+            counts.is_empty(),
+            "forecasts for series that do not exist: {counts:?}"
+        );
+        Ok(())
+    }
+}
+
+/// Ends a worker as an operator does; it must agree.
+pub fn stop(mut worker: Worker) -> Result<()> {
+    let status = worker.terminate(END)?;
+    ensure!(status.success(), "{status}\n{}", worker.log_tail());
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Folders for data and logs, kept until the next run so that a failure can be looked into.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+use anyhow::Result;
+
+const PREFIX: &str = "foretell-tests-";
+
+/// A new empty folder of this test process. Folders of processes that are gone are removed.
+pub fn folder(name: &str) -> Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    if count == 0 {
+        sweep()?;
+    }
+    let mine = env::temp_dir().join(format!("{PREFIX}{}", process::id()));
+    let folder = mine.join(format!("{name}-{count}"));
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn sweep() -> Result<()> {
+    for entry in fs::read_dir(env::temp_dir())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+            continue;
+        };
+        let ours = owner == process::id().to_string();
+        if ours || !Path::new("/proc").join(owner).exists() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! The real worker: the `foretell` binary with a configuration file, as a user runs it.
+//!
+//! A [`Job`] is what workers of one group share; [`Job::start`] starts one of them.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+use std::{env, fs};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::cluster::{Cluster, Progress};
+use crate::observation::{FEATURES, Observations};
+use crate::process::{Process, Signal};
+use crate::scratch;
+use crate::tools::{here, in_repository};
+use crate::wait;
+
+/// From the start to every partition restored and served.
+const READY_DEADLINE: Duration = Duration::from_mins(1);
+const HTTP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The model whose forecast is its newest observation, so that a test can tell it by looking.
+pub const LAST_VALUE: &str = "demo/last_value.onnx";
+/// Slots that a window keeps besides `length`.
+pub const GAP_MAX: u32 = 3;
+/// Slots that a model may ask for.
+pub const WINDOW: u32 = 64;
+
+/// Topics, group and model of a group of workers.
+#[derive(Clone, Debug)]
+pub struct Job {
+    cluster: Cluster,
+    brokers: String,
+    name: String,
+    observations: String,
+    model: PathBuf,
+    schemas: PathBuf,
+    overrides: Vec<(String, String)>,
+}
+
+impl Job {
+    /// A group that reads `observations` and has output topics of its own, created here.
+    pub fn new(cluster: &Cluster, name: &str, observations: &str) -> Result<Self> {
+        let schemas = scratch::folder("schemas")?;
+        for file in fs::read_dir(in_repository("schemas")?)? {
+            let file = file?.path();
+            if let (Some(schema), true) =
+                (file.file_name(), file.extension() == Some("avsc".as_ref()))
+            {
+                fs::copy(&file, schemas.join(schema))?;
+            }
+        }
+        Observations::publish_schema(&schemas)?;
+        let job = Self {
+            cluster: cluster.clone(),
+            brokers: cluster.brokers().to_owned(),
+            name: name.to_owned(),
+            observations: observations.to_owned(),
+            model: in_repository(LAST_VALUE)?,
+            schemas,
+            overrides: Vec::new(),
+        };
+        cluster.create_topic(&job.forecasts(), 4)?;
+        cluster.create_topic(&job.dead_letters(), 2)?;
+        Ok(job)
+    }
+
+    /// With a model of the repository, by its path from the root.
+    pub fn model(mut self, path: &str) -> Result<Self> {
+        self.model = in_repository(path)?;
+        Ok(self)
+    }
+
+    /// With another address of the brokers.
+    #[must_use]
+    pub fn brokers(mut self, brokers: &str) -> Self {
+        brokers.clone_into(&mut self.brokers);
+        self
+    }
+
+    /// With another value of a configuration key, named as its environment variable names it after
+    /// `FORETELL__`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.overrides
+            .push((format!("FORETELL__{key}"), value.to_owned()));
+        self
+    }
+
+    pub fn forecasts(&self) -> String {
+        format!("{}-forecasts", self.name)
+    }
+
+    pub fn dead_letters(&self) -> String {
+        format!("{}-dead-letters", self.name)
+    }
+
+    pub fn model_file(&self) -> &Path {
+        &self.model
+    }
+
+    /// How far the group has come.
+    pub fn progress(&self) -> Result<Progress> {
+        self.cluster.progress(&self.name, &self.observations)
+    }
+
+    /// What the transactional id of the worker with this id begins with.
+    pub fn transactional_id(&self, id: &str) -> String {
+        format!("{}-{id}", self.name)
+    }
+
+    /// Starts a worker and does not wait for it.
+    pub fn start(&self, id: &str) -> Result<Worker> {
+        let folder = scratch::folder(&format!("worker-{}-{id}", self.name))?;
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let config = folder.join("foretell.toml");
+        fs::write(&config, self.config(id, port)?)?;
+        let mut command = Command::new(binary()?);
+        command.arg("run").arg("-c").arg(config);
+        command.envs(self.overrides.iter().map(|(name, value)| (name, value)));
+        let process = Process::start(&command, &folder.join("worker.log"))?;
+        Ok(Worker { process, port })
+    }
+
+    /// Starts a worker and waits until it serves.
+    pub fn start_ready(&self, id: &str) -> Result<Worker> {
+        let mut worker = self.start(id)?;
+        worker.wait_ready()?;
+        Ok(worker)
+    }
+
+    fn config(&self, id: &str, port: u16) -> Result<String> {
+        let features: Vec<String> = FEATURES.iter().map(|name| format!("{name:?}")).collect();
+        let mut text = String::new();
+        write!(
+            text,
+            r#"
+[kafka]
+brokers = [{brokers:?}]
+group_id = {group:?}
+session_timeout = "6s"
+[worker]
+id = {id:?}
+lanes = 1
+[topics]
+observations = {observations:?}
+forecasts = {forecasts:?}
+dead_letters = {dead_letters:?}
+[input]
+wire_format = "single_object"
+schema_folder = "{schemas}"
+series_field = "series"
+time_field = "time"
+[window]
+step = "2m"
+length = {WINDOW}
+gap_max = {GAP_MAX}
+features = [{features}]
+[model]
+initial = "{model}"
+[admin]
+listen = "127.0.0.1:{port}"
+"#,
+            brokers = self.brokers,
+            group = self.name,
+            observations = self.observations,
+            forecasts = self.forecasts(),
+            dead_letters = self.dead_letters(),
+            schemas = self.schemas.display(),
+            features = features.join(", "),
+            model = self.model.display(),
+        )?;
+        Ok(text)
+    }
+}
+
+/// A running worker; killed when dropped.
+#[derive(Debug)]
+pub struct Worker {
+    process: Process,
+    port: u16,
+}
+
+impl Worker {
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        wait::until_true("the worker is ready", READY_DEADLINE, || {
+            self.process.ensure_alive()?;
+            Ok(self.get("/readyz").is_ok_and(|(status, _)| status == 200))
+        })
+        .with_context(|| self.process.log_tail())
+    }
+
+    /// Status and body of an answer of the worker's own listener.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(HTTP_DEADLINE))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
+        let status = head.split(' ').nth(1).context("no status")?;
+        Ok((status.parse()?, body.to_owned()))
+    }
+
+    /// Fails with the end of the log if the worker has ended.
+    pub fn ensure_alive(&mut self) -> Result<()> {
+        self.process.ensure_alive()
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// SIGKILL.
+    pub fn kill(self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.process.signal(Signal::Terminate)?;
+        self.process.wait_for_end(deadline)
+    }
+
+    pub fn wait_for_end(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.process.wait_for_end(deadline)
+    }
+
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.ended()
+    }
+
+    /// Everything the worker has said.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.process.log())?)
+    }
+
+    pub fn log_file(&self) -> &Path {
+        self.process.log()
+    }
+
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+}
+
+/// The `foretell` binary of the profile that these tests were built with.
+///
+/// `cargo test --workspace` has built it; `cargo test -p integration-tests` has not, so one that is
+/// older than its sources is built here.
+pub fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| find_binary().map_err(|error| format!("{error:#}")));
+    binary.as_deref().map_err(|error| anyhow!("{error}"))
+}
+
+fn find_binary() -> Result<PathBuf> {
+    // target/PROFILE/deps/TEST or target/PROFILE/BENCH
+    let this = env::current_exe()?;
+    let folder = this.parent().context("not run by cargo")?;
+    let profile = match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().context("not run by cargo")?,
+        Some(_) | None => folder,
+    };
+    let binary = profile.join("foretell");
+    let root = here().join("..");
+    let mut newest = changed(&root.join("Cargo.lock"))?.max(changed(&root.join("Cargo.toml"))?);
+    newest = newest.max(newest_in(&root.join("src"))?);
+    if changed(&binary).is_ok_and(|built| built >= newest) {
+        return Ok(binary);
+    }
+    // As the whole workspace is built, so that no dependency is built a second time for other features.
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["test", "--no-run", "--locked", "--workspace"])
+        .current_dir(root);
+    if profile.file_name() == Some("release".as_ref()) {
+        cargo.arg("--release");
+    }
+    let output = cargo.output()?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(binary)
+}
+
+fn newest_in(folder: &Path) -> Result<SystemTime> {
+    let mut newest = changed(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let changed = if entry.file_type()?.is_dir() {
+            newest_in(&entry.path())?
+        } else {
+            changed(&entry.path())?
+        };
+        newest = newest.max(changed);
+    }
+    Ok(newest)
+}
+
+fn changed(file: &Path) -> Result<SystemTime> {
+    fs::metadata(file)
+        .and_then(|meta| meta.modified())
+        .with_context(|| file.display().to_string())
+}

@@ -1,0 +1,157 @@
+//! `foretell run`: the worker, from its start to the end of its drain.
+//!
+//! Starts what `App` needs around it: logs, metrics, the admin listener, signals. The listener answers
+//! from before the worker starts until after it has drained, so that probes see both truthfully.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{ConfigFile, Failure};
+use crate::app::App;
+use crate::config::{Config, Environment, LogFormat};
+use crate::http::{Admin, Readiness, Server, router};
+use crate::partition::Roster;
+use crate::shutdown::{Signals, Task, TaskError, Tasks};
+use crate::telemetry::{self, Exposition};
+
+/// Run a worker until it is told to stop
+///
+/// Consumes observations, keeps the windows of its partitions, forecasts, and commits forecasts and
+/// input offsets together. Workers with the same `kafka.group_id` share the partitions: start more to go
+/// faster. SIGTERM or SIGINT finishes what is under way and leaves the group within
+/// `worker.grace_period`; a second one exits at once, and nothing is lost or doubled by it.
+///
+/// While it runs, admin.listen answers /healthz, /readyz and /metrics.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  foretell run -c foretell.toml
+  FORETELL__WORKER__LOG_FORMAT=json foretell run -c foretell.toml
+  curl --fail http://127.0.0.1:9464/readyz")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// The app keeps to its grace period itself; this much later the process ends without it.
+const GRACE_MARGIN: Duration = Duration::from_secs(1);
+
+pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<ExitCode, Failure> {
+    let config = Config::load(&arguments.config.path, environment)?;
+    let format = match config.worker.log_format {
+        LogFormat::Human => telemetry::Format::Human,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::init(format, &config.worker.log_level)?;
+    let exposition = Exposition::install()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(
+        config,
+        environment.clone(),
+        exposition,
+        |_address, _tasks| {},
+    ));
+    // A start that was interrupted still waits for a broker; the process does not.
+    runtime.shutdown_background();
+    result
+}
+
+/// Serves until a signal, a task that ends, or a cancelled drain token. `beside` is called once the
+/// worker has started, with the address of the admin listener, and may start tasks of its own.
+pub(super) async fn serve(
+    config: Config,
+    environment: Environment,
+    exposition: Exposition,
+    beside: impl FnOnce(SocketAddr, &mut Tasks),
+) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::listen()?;
+    let mut tasks = Tasks::default();
+    let server = Server::bind(config.admin.listen).await?;
+    let address = server.address();
+    info!(%address, "answering /healthz, /readyz and /metrics");
+    let (publish, readiness) = watch::channel(Readiness::default());
+    let admin = router(Admin {
+        exposition: exposition.clone(),
+        readiness,
+    });
+    let drained = CancellationToken::new();
+    tasks.spawn(Task::Admin, server.serve(admin, drained.clone()));
+    tasks.spawn(Task::MetricsUpkeep, exposition.keep_up(tasks.drain_token()));
+
+    let grace = config.worker.grace_period + GRACE_MARGIN;
+    let start = tokio::task::spawn_blocking(move || App::start(&config, &environment));
+    let app = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            warn!(%signal, "stopped before the worker had started");
+            return Ok(ExitCode::from(signal.exit_code()));
+        }
+        started = start => started.map_err(io::Error::other)??,
+    };
+    tasks.spawn(
+        Task::Worker,
+        work(app, publish, tasks.drain_token(), drained),
+    );
+    beside(address, &mut tasks);
+    let ended = tasks.run(async || signals.next().await, grace).await;
+    if ended.is_orderly() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(ended.into())
+    }
+}
+
+/// Runs the app and tells how ready it is; `drained` is cancelled whichever way it ends.
+async fn work(
+    app: App,
+    publish: watch::Sender<Readiness>,
+    drain: CancellationToken,
+    drained: CancellationToken,
+) -> Result<(), TaskError> {
+    let _tells_the_end = drained.drop_guard();
+    let roster = app.roster();
+    tokio::select! {
+        result = app.run(drain.clone()) => Ok(result?),
+        never = publish_readiness(roster, publish, drain) => match never {},
+    }
+}
+
+async fn publish_readiness(
+    mut roster: watch::Receiver<Roster>,
+    publish: watch::Sender<Readiness>,
+    drain: CancellationToken,
+) -> Infallible {
+    loop {
+        let Roster {
+            joined,
+            restoring,
+            serving,
+        } = *roster.borrow_and_update();
+        publish.send_replace(Readiness {
+            // The app starts only with a model that was verified and loaded on every lane.
+            model_warm: true,
+            joined,
+            restoring,
+            serving,
+            draining: drain.is_cancelled(),
+        });
+        tokio::select! {
+            biased;
+            changed = roster.changed() => if changed.is_err() {
+                // The worker's end says why.
+                pending::<()>().await;
+            },
+            () = drain.cancelled(), if !drain.is_cancelled() => {}
+        }
+    }
+}

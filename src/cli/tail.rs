@@ -1,0 +1,324 @@
+//! `foretell tail`: committed forecasts, as lines for people or as JSON lines.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::Failure;
+use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
+use super::forecasts::{Forecast, ForecastReader};
+use super::output;
+use crate::config::Environment;
+
+/// Longest wait for a record before output is flushed and the connection looked at.
+const POLL: Duration = Duration::from_millis(200);
+/// How long a broker may take to find the offsets of a time.
+const OFFSETS_MAX: Duration = Duration::from_secs(10);
+
+/// Show forecasts as they are committed
+///
+/// Reads with isolation.level=read_committed and joins no group: nothing is committed, and a worker
+/// or another tail is not disturbed. Ends with Ctrl-C, with --limit, or with --exit.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Topic with the forecasts [default: of the configuration, else forecasts]
+    #[arg(short, long)]
+    topic: Option<String>,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+
+    /// Where to begin: beginning, end, or a time ago such as 90s, 15m, 24h, 7d
+    #[arg(long, value_name = "WHERE", default_value = "end")]
+    from: From,
+
+    /// Forecasts of this series only
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+
+    /// End after so many forecasts
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+
+    /// End once everything that was there at the start is shown
+    #[arg(short, long)]
+    exit: bool,
+
+    /// One JSON object per line, with every field
+    #[arg(long)]
+    json: bool,
+
+    /// The worker writes plain Avro datums (forecast.wire_format = "datum")
+    #[arg(long)]
+    datum: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  foretell tail --brokers localhost:9092 --from beginning --limit 10
+
+  Every field of one series' forecasts of the last day, for jq:
+  foretell tail -c foretell.toml --from 24h --exit --series cell-17 --json | jq .targets";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum From {
+    Beginning,
+    End,
+    Ago(Duration),
+}
+
+impl FromStr for From {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const ALLOWED: &str = "say beginning, end, or a time ago such as 90s, 15m, 24h or 7d";
+        match text {
+            "beginning" => return Ok(Self::Beginning),
+            "end" => return Ok(Self::End),
+            _ => {}
+        }
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = text.strip_prefix(digits).unwrap_or_default();
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err(ALLOWED),
+        };
+        let count: u64 = digits
+            .parse()
+            .map_err(|_no_number: std::num::ParseIntError| ALLOWED)?;
+        let seconds = count.checked_mul(seconds).ok_or(ALLOWED)?;
+        Ok(Self::Ago(Duration::from_secs(seconds)))
+    }
+}
+
+/// Why forecasts cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    #[error(
+        "there is no topic `{topic}` at {brokers}; name it with --topic, or create it with `foretell topics create`"
+    )]
+    NoTopic { topic: String, brokers: String },
+    #[error("{topic} cannot be read: {error}")]
+    Read { topic: String, error: KafkaError },
+}
+
+pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<ExitCode, Failure> {
+    let connection = arguments.connection.connection(environment)?;
+    let configured = arguments
+        .connection
+        .topics(environment)?
+        .map(|topics| topics.forecasts);
+    let topic = arguments.topic.clone().or(configured);
+    let topic = topic.unwrap_or_else(|| "forecasts".to_owned());
+    let reader = ForecastReader::new(arguments.datum)?;
+    let (consumer, partitions) = assign(&connection, &topic, arguments.from)?;
+    let read = |error| TailError::Read {
+        topic: topic.clone(),
+        error,
+    };
+    let (mut shown, mut ends) = (0, 0);
+    let mut out = output::stdout();
+    while arguments.limit.is_none_or(|limit| shown < limit)
+        && !(arguments.exit && ends >= partitions)
+    {
+        let message = match consumer.poll(POLL) {
+            None => {
+                out.flush()?;
+                continue;
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                ends += 1;
+                out.flush()?;
+                continue;
+            }
+            Some(Err(error)) if is_passing(&error) => continue,
+            Some(message) => message.map_err(read)?,
+        };
+        if arguments
+            .series
+            .as_ref()
+            .is_some_and(|series| message.key() != Some(series.as_bytes()))
+        {
+            continue;
+        }
+        match reader.read(message.payload()) {
+            Ok(forecast) => {
+                write(&mut out, &forecast, arguments.json)?;
+                shown += 1;
+            }
+            Err(error) => output::remark(format_args!(
+                "{topic}, partition {}, offset {}: passed over: {error}",
+                message.partition(),
+                message.offset()
+            )),
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Errors after which librdkafka goes on by itself.
+pub(super) fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+        )
+    )
+}
+
+fn assign(
+    connection: &Connection,
+    topic: &str,
+    from: From,
+) -> Result<(BaseConsumer<Troubles>, i32), TailError> {
+    let (consumer, troubles) = clients::reader(connection).map_err(Unreachable::Config)?;
+    let serve = || drop(consumer.poll(Duration::ZERO));
+    let metadata = clients::metadata(consumer.client(), (connection, &troubles), serve)?;
+    let partitions = clients::partitions(&metadata, topic).ok_or_else(|| TailError::NoTopic {
+        topic: topic.to_owned(),
+        brokers: connection.brokers().to_owned(),
+    })?;
+    let read = |error| TailError::Read {
+        topic: topic.to_owned(),
+        error,
+    };
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        let offset = match from {
+            From::Beginning => Offset::Beginning,
+            From::End => Offset::End,
+            From::Ago(ago) => {
+                let now = jiff::Timestamp::now().as_millisecond();
+                Offset::Offset(now - i64::try_from(ago.as_millis()).unwrap_or(now).min(now))
+            }
+        };
+        list.add_partition_offset(topic, partition, offset)
+            .map_err(read)?;
+    }
+    if let From::Ago(_) = from {
+        list = consumer
+            .offsets_for_times(list, OFFSETS_MAX)
+            .map_err(read)?;
+    }
+    consumer.assign(&list).map_err(read)?;
+    Ok((consumer, partitions))
+}
+
+fn write(out: &mut impl Write, forecast: &Forecast, json: bool) -> std::io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, forecast)?;
+        return writeln!(out);
+    }
+    let origin = jiff::Timestamp::from_millisecond(forecast.origin).map_or_else(
+        |_out_of_range| forecast.origin.to_string(),
+        |time| time.to_string(),
+    );
+    write!(out, "{origin}  {:<16}", forecast.series)?;
+    for target in &forecast.targets {
+        write!(out, "  {} ", target.name)?;
+        for (index, value) in target.mean.iter().take(HORIZONS_SHOWN).enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(out, "{separator}{}", short(*value))?;
+        }
+        let more = target.mean.len().saturating_sub(HORIZONS_SHOWN);
+        if more > 0 {
+            write!(out, ", … {more} more")?;
+        }
+    }
+    let Forecast {
+        model,
+        source,
+        imputed,
+        partial,
+        ..
+    } = forecast;
+    write!(out, "  {} {}", model.name, model.version)?;
+    write!(
+        out,
+        "  {}[{}]@{}",
+        source.topic, source.partition, source.offset
+    )?;
+    if *imputed > 0 {
+        write!(out, "  imputed {imputed}")?;
+    }
+    if *partial {
+        write!(out, "  partial")?;
+    }
+    writeln!(out)
+}
+
+/// Values of a target that fit on a line.
+const HORIZONS_SHOWN: usize = 3;
+
+/// A number as a person reads it: four digits and a magnitude.
+pub(super) fn short(value: f64) -> String {
+    let magnitude = value.abs();
+    let scaled = |by: f64, unit: &str| format!("{:.2}{unit}", value / by);
+    if magnitude >= 1e15 || (magnitude > 0.0 && magnitude < 1e-3) {
+        format!("{value:.3e}")
+    } else if magnitude >= 1e12 {
+        scaled(1e12, "T")
+    } else if magnitude >= 1e9 {
+        scaled(1e9, "G")
+    } else if magnitude >= 1e6 {
+        scaled(1e6, "M")
+    } else if magnitude >= 1e3 {
+        scaled(1e3, "k")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_a_word_or_a_time_ago() {
+        assert_eq!("beginning".parse(), Ok(From::Beginning));
+        assert_eq!("24h".parse(), Ok(From::Ago(Duration::from_hours(24))));
+        assert_eq!("90s".parse(), Ok(From::Ago(Duration::from_secs(90))));
+        for bad in [
+            "",
+            "h",
+            "24",
+            "1.5h",
+            "-1h",
+            "yesterday",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert!(bad.parse::<From>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_short_at_every_magnitude() {
+        for (value, shown) in [
+            (0.0, "0.000"),
+            (135_855_192.0, "135.86M"),
+            (-8_196.0, "-8.20k"),
+            (4.5e-8, "4.500e-8"),
+            (14.955, "14.955"),
+            (2e15, "2.000e15"),
+        ] {
+            assert_eq!(short(value), shown);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The HTTP side: the admin listener with probes and metrics.
+//!
+//! `server` bounds what any client can cost: bytes, time, connections. `admin` answers from published
+//! values only: the metrics, and the [`Readiness`] that the app publishes. Nothing here touches a
+//! partition, and nothing here changes anything.
+
+mod admin;
+mod problem;
+mod readiness;
+mod server;
+
+pub use admin::{Admin, router};
+pub use readiness::{Readiness, Reason};
+pub use server::{BindError, Server};

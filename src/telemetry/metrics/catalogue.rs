@@ -1,0 +1,240 @@
+//! Every metric: its name, unit, labels and meaning.
+//!
+//! `docs/runbook.md` says what to do when one moves; a test holds it to this list. No label has more
+//! values than there are partitions, lanes or models.
+
+use metrics::Unit;
+
+pub(super) const RECORDS: &str = "foretell_records_total";
+pub(super) const FORECASTS: &str = "foretell_forecasts_total";
+pub(super) const FOLDED: &str = "foretell_folded_records_total";
+pub(super) const MISPLACED: &str = "foretell_misplaced_records_total";
+pub(super) const HELD_DISCARDED: &str = "foretell_held_discarded_total";
+pub(super) const SERIES_EVICTED: &str = "foretell_series_evicted_total";
+pub(super) const COLLAPSE_ALARMS: &str = "foretell_collapse_alarms_total";
+pub(super) const LAG: &str = "foretell_lag_records";
+pub(super) const COMMITTED: &str = "foretell_committed_offset";
+pub(super) const COMMITTED_TIME: &str = "foretell_committed_record_timestamp_seconds";
+pub(super) const QUEUE_RECORDS: &str = "foretell_queue_records";
+pub(super) const QUEUE_BYTES: &str = "foretell_queue_bytes";
+pub(super) const POLL_GAP: &str = "foretell_poll_gap_seconds";
+pub(super) const PARTITIONS: &str = "foretell_partitions";
+pub(super) const PAUSED: &str = "foretell_paused_partitions";
+pub(super) const LANE_BUSY: &str = "foretell_lane_busy_ratio";
+pub(super) const FOLD: &str = "foretell_fold_seconds";
+pub(super) const INFER: &str = "foretell_infer_seconds";
+pub(super) const BATCH_ROWS: &str = "foretell_batch_rows";
+pub(super) const COMMIT: &str = "foretell_commit_seconds";
+pub(super) const TRANSACTIONS: &str = "foretell_transactions_total";
+pub(super) const STALE: &str = "foretell_stale_batches_total";
+pub(super) const MODEL: &str = "foretell_model_info";
+pub(super) const BUILD: &str = "foretell_build_info";
+pub(super) const RESTORE_ATTEMPTS: &str = "foretell_restore_attempts_total";
+pub(super) const RESTORE_SECONDS: &str = "foretell_restore_seconds";
+pub(super) const REPLAY_RECORDS: &str = "foretell_replayed_records_total";
+pub(super) const REPLAY_SECONDS: &str = "foretell_replay_seconds";
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub unit: Unit,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+/// How a metric is counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    /// With the upper bounds of its buckets.
+    Histogram(&'static [f64]),
+}
+
+/// From the time of a small batch to the transaction timeout.
+const SECONDS: &[f64] = &[
+    50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0,
+    2.5, 5.0, 10.0,
+];
+/// From a warm log to the restore deadline and beyond.
+const LONG_SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+/// Powers of two up to the largest batch that can be configured.
+const ROWS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0,
+];
+
+const fn counter_of(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels,
+        help,
+    }
+}
+
+const fn gauge_of(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+        labels,
+        help,
+    }
+}
+
+const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Histogram(buckets),
+        unit: Unit::Seconds,
+        labels: &[],
+        help,
+    }
+}
+
+/// Every metric there is.
+pub const ALL: [Metric; 28] = [
+    counter_of(
+        RECORDS,
+        &["outcome", "reason"],
+        "Committed input records by their one outcome; reason is set for rejected ones",
+    ),
+    counter_of(FORECASTS, &[], "Forecasts committed"),
+    counter_of(
+        FOLDED,
+        &[],
+        "Input records decoded and folded, committed or not yet",
+    ),
+    counter_of(
+        MISPLACED,
+        &[],
+        "Records whose key belongs to another partition by the Java client's placement",
+    ),
+    counter_of(
+        HELD_DISCARDED,
+        &[],
+        "Held records that no later record confirmed",
+    ),
+    counter_of(
+        SERIES_EVICTED,
+        &[],
+        "Series forgotten after series_idle of stream time",
+    ),
+    counter_of(
+        COLLAPSE_ALARMS,
+        &[],
+        "Series whose timestamps collapsed upstream",
+    ),
+    gauge_of(
+        LAG,
+        &["partition"],
+        "Input records that can be read and are not committed",
+    ),
+    gauge_of(
+        COMMITTED,
+        &["partition"],
+        "Offset of the next input record to be committed",
+    ),
+    Metric {
+        name: COMMITTED_TIME,
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: &["partition"],
+        help: "Record timestamp of the newest committed input record, seconds since 1970",
+    },
+    gauge_of(
+        QUEUE_RECORDS,
+        &["partition"],
+        "Records that wait for their lane",
+    ),
+    Metric {
+        name: QUEUE_BYTES,
+        kind: Kind::Gauge,
+        unit: Unit::Bytes,
+        labels: &["partition"],
+        help: "Bytes of the records that wait for their lane",
+    },
+    seconds_of(POLL_GAP, SECONDS, "Time between two polls of the consumer"),
+    gauge_of(
+        PARTITIONS,
+        &["state"],
+        "Partitions assigned to this worker: restoring or serving",
+    ),
+    gauge_of(PAUSED, &[], "Partitions paused because their queue is full"),
+    gauge_of(
+        LANE_BUSY,
+        &["lane"],
+        "Share of the time that a lane computes, 0 to 1",
+    ),
+    seconds_of(
+        FOLD,
+        SECONDS,
+        "Decoding, validating and folding the records of one round of a lane",
+    ),
+    seconds_of(INFER, SECONDS, "One run of the model"),
+    Metric {
+        name: BATCH_ROWS,
+        kind: Kind::Histogram(ROWS),
+        unit: Unit::Count,
+        labels: &[],
+        help: "Windows in one run of the model",
+    },
+    seconds_of(
+        COMMIT,
+        SECONDS,
+        "Making output batches visible, from the first attempt to the end",
+    ),
+    counter_of(
+        TRANSACTIONS,
+        &["result"],
+        "Attempts to commit: committed, aborted, not_a_member or indefinite",
+    ),
+    counter_of(
+        STALE,
+        &[],
+        "Output batches dropped because their partition was taken away",
+    ),
+    gauge_of(
+        MODEL,
+        &["model", "version", "digest"],
+        "1 for the model that serves",
+    ),
+    gauge_of(BUILD, &["version"], "Always 1; which build runs"),
+    counter_of(
+        RESTORE_ATTEMPTS,
+        &["result"],
+        "Replays to rebuild a partition: agreed, further_back, never_agreed or unproven",
+    ),
+    seconds_of(
+        RESTORE_SECONDS,
+        LONG_SECONDS,
+        "Time to rebuild a partition, all attempts",
+    ),
+    counter_of(
+        REPLAY_RECORDS,
+        &[],
+        "Records replayed to rebuild partitions",
+    ),
+    seconds_of(REPLAY_SECONDS, LONG_SECONDS, "Time of one replay"),
+];
+
+/// Names of the histograms and the bounds of their buckets.
+pub(in crate::telemetry) fn histograms() -> impl Iterator<Item = (&'static str, &'static [f64])> {
+    ALL.iter().filter_map(|metric| match metric.kind {
+        Kind::Histogram(buckets) => Some((metric.name, buckets)),
+        Kind::Counter | Kind::Gauge => None,
+    })
+}

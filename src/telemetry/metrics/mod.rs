@@ -1,0 +1,414 @@
+//! What is counted: one function per event, so that call sites cannot misspell a name or a label.
+//!
+//! Functions are called once per round, batch or change, never per record: each looks its metric up.
+//! `catalogue` lists the metrics themselves.
+#![expect(
+    clippy::disallowed_macros,
+    reason = "this is the file that the other files are sent to"
+)]
+
+mod catalogue;
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::domain::{NextOffset, Outcome, OutcomeCounts, PartitionId, Timestamp};
+
+pub(super) use catalogue::histograms;
+pub use catalogue::{ALL, Kind, Metric};
+use catalogue::{
+    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, FOLD, FOLDED, FORECASTS,
+    HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED, POLL_GAP,
+    QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS,
+    RESTORE_SECONDS, SERIES_EVICTED, STALE, TRANSACTIONS,
+};
+
+/// How an attempt to commit went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionResult {
+    Committed,
+    /// Aborted; its output batches are sent again.
+    Aborted,
+    /// Not begun: the worker is not in its group at the moment.
+    NotAMember,
+    /// It is not known whether it was committed; the process ends.
+    Indefinite,
+}
+
+impl TransactionResult {
+    pub const ALL: [Self; 4] = [
+        Self::Committed,
+        Self::Aborted,
+        Self::NotAMember,
+        Self::Indefinite,
+    ];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Aborted => "aborted",
+            Self::NotAMember => "not_a_member",
+            Self::Indefinite => "indefinite",
+        }
+    }
+}
+
+/// How the checksum of a replayed partition compared with the committed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoreResult {
+    /// Equal: the state is the one that was left behind.
+    Agreed,
+    /// Different; another replay starts from further back.
+    FurtherBack,
+    /// Different from the log's start on: forecasts are `partial` until the windows have rolled over.
+    NeverAgreed,
+    /// There was nothing to compare with: a first start, or an operator's reset.
+    Unproven,
+}
+
+impl RestoreResult {
+    pub const ALL: [Self; 4] = [
+        Self::Agreed,
+        Self::FurtherBack,
+        Self::NeverAgreed,
+        Self::Unproven,
+    ];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Agreed => "agreed",
+            Self::FurtherBack => "further_back",
+            Self::NeverAgreed => "never_agreed",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
+/// What a lane met in one round.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundCounts {
+    pub records: u64,
+    pub held_discarded: u64,
+    pub collapsed: u64,
+    pub evicted: u64,
+    pub misplaced: u64,
+}
+
+/// Tells the recorder what each metric means, and sets those that start at a known value: an alert on
+/// a counter's increase misses the first event of a counter that was not there before.
+pub(super) fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram(_) => describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+        if matches!(metric.kind, Kind::Counter) && metric.labels.is_empty() {
+            counter!(metric.name).absolute(0);
+        }
+    }
+    count_outcomes(&OutcomeCounts::default());
+    for result in TransactionResult::ALL {
+        counter!(TRANSACTIONS, "result" => result.label()).absolute(0);
+    }
+    for result in RestoreResult::ALL {
+        counter!(RESTORE_ATTEMPTS, "result" => result.label()).absolute(0);
+    }
+    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// An output batch was committed: its outcomes, its position, and the record timestamp of its newest
+/// record.
+pub fn committed(
+    partition: PartitionId,
+    outcomes: &OutcomeCounts,
+    to: NextOffset,
+    newest: Option<Timestamp>,
+) {
+    count_outcomes(outcomes);
+    counter!(FORECASTS).increment(outcomes.get(Outcome::Forecast));
+    gauge!(COMMITTED, "partition" => partition.to_string()).set(number(to.get()));
+    if let Some(newest) = newest {
+        gauge!(COMMITTED_TIME, "partition" => partition.to_string())
+            .set(number(newest.0) / MILLIS_PER_SECOND);
+    }
+}
+
+const MILLIS_PER_SECOND: f64 = 1000.0;
+
+fn count_outcomes(counts: &OutcomeCounts) {
+    for (outcome, count) in counts.iter() {
+        // Committed batches are small: most outcomes are absent from most of them.
+        if count == 0 && counts.total() > 0 {
+            continue;
+        }
+        let reason = match outcome {
+            Outcome::Rejected(rejection) => rejection.label(),
+            Outcome::ForecastFailed => Outcome::MODEL_OUTPUT_INVALID,
+            Outcome::Forecast
+            | Outcome::Folded
+            | Outcome::LateFilled
+            | Outcome::Duplicate
+            | Outcome::Held
+            | Outcome::Expired
+            | Outcome::Tombstone => "",
+        };
+        counter!(RECORDS, "outcome" => outcome.label(), "reason" => reason).increment(count);
+    }
+}
+
+/// Records that can be read and are not committed, of one partition.
+pub fn lag(partition: PartitionId, records: i64) {
+    gauge!(LAG, "partition" => partition.to_string()).set(number(records));
+}
+
+/// What waits in a partition's queue.
+pub fn queue_depth(partition: PartitionId, records: usize, bytes: usize) {
+    gauge!(QUEUE_RECORDS, "partition" => partition.to_string()).set(number(records));
+    gauge!(QUEUE_BYTES, "partition" => partition.to_string()).set(number(bytes));
+}
+
+/// A partition went to another worker: what it left behind is that worker's to tell.
+pub fn partition_gone(partition: PartitionId) {
+    queue_depth(partition, 0, 0);
+    lag(partition, 0);
+}
+
+/// The consumer was polled again after this long.
+pub fn polled(gap: Duration) {
+    histogram!(POLL_GAP).record(gap.as_secs_f64());
+}
+
+/// How many partitions this worker owns, by what they are doing.
+pub fn roster(restoring: usize, serving: usize) {
+    gauge!(PARTITIONS, "state" => "restoring").set(number(restoring));
+    gauge!(PARTITIONS, "state" => "serving").set(number(serving));
+}
+
+/// How many partitions are paused for their full queues.
+pub fn partitions_paused(count: usize) {
+    gauge!(PAUSED).set(number(count));
+}
+
+/// The share of the last interval that a lane computed, 0 to 1.
+pub fn lane_busy(lane: usize, share: f64) {
+    gauge!(LANE_BUSY, "lane" => lane.to_string()).set(share);
+}
+
+/// A lane decoded and folded one round of records.
+pub fn round_folded(counts: &RoundCounts, took: Duration) {
+    let RoundCounts {
+        records,
+        held_discarded,
+        collapsed,
+        evicted,
+        misplaced,
+    } = *counts;
+    histogram!(FOLD).record(took.as_secs_f64());
+    counter!(FOLDED).increment(records);
+    for (name, count) in [
+        (HELD_DISCARDED, held_discarded),
+        (COLLAPSE_ALARMS, collapsed),
+        (SERIES_EVICTED, evicted),
+        (MISPLACED, misplaced),
+    ] {
+        if count > 0 {
+            counter!(name).increment(count);
+        }
+    }
+}
+
+/// A model ran on a batch.
+pub fn batch_inferred(rows: usize, took: Duration) {
+    histogram!(BATCH_ROWS).record(number(rows));
+    histogram!(INFER).record(took.as_secs_f64());
+}
+
+/// An attempt to commit ended.
+pub fn transaction(result: TransactionResult) {
+    counter!(TRANSACTIONS, "result" => result.label()).increment(1);
+}
+
+/// Output batches were made visible, after as many attempts as it took.
+pub fn commit_seconds(took: Duration) {
+    histogram!(COMMIT).record(took.as_secs_f64());
+}
+
+/// Output batches were dropped because their partitions were taken away.
+pub fn batches_stale(count: usize) {
+    counter!(STALE).increment(u64::try_from(count).unwrap_or(u64::MAX));
+}
+
+/// A model serves.
+pub fn model_in_use(name: &str, version: &str, digest: &str) {
+    gauge!(
+        MODEL,
+        "model" => name.to_owned(),
+        "version" => version.to_owned(),
+        "digest" => digest.to_owned()
+    )
+    .set(1.0);
+}
+
+/// A replay ended and was compared with the committed checksum.
+pub fn restore_attempt(result: RestoreResult) {
+    counter!(RESTORE_ATTEMPTS, "result" => result.label()).increment(1);
+}
+
+/// One replay read this many records.
+pub fn replayed(records: u64, took: Duration) {
+    counter!(REPLAY_RECORDS).increment(records);
+    histogram!(REPLAY_SECONDS).record(took.as_secs_f64());
+}
+
+/// A partition is rebuilt, after all attempts.
+pub fn restored(took: Duration) {
+    histogram!(RESTORE_SECONDS).record(took.as_secs_f64());
+}
+
+/// A count, offset or time as a metric's number; negative ones, which mean "not known", as 0. Up to
+/// 2^53 it is exact; nothing here comes near.
+fn number(count: impl TryInto<u64>) -> f64 {
+    let count = count.try_into().unwrap_or_default();
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "there is no lossless conversion, and a metric needs none"
+    )]
+    {
+        count as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Rejection;
+    use crate::telemetry::Exposition;
+
+    const PARTITION: PartitionId = PartitionId(5);
+
+    /// Every event once.
+    fn everything() {
+        let mut counts = OutcomeCounts::default();
+        Outcome::all().for_each(|outcome| counts.add(outcome));
+        let took = Duration::from_millis(3);
+        let round = RoundCounts {
+            records: 29,
+            held_discarded: 1,
+            collapsed: 1,
+            evicted: 1,
+            misplaced: 1,
+        };
+        committed(
+            PARTITION,
+            &counts,
+            NextOffset::new(31).unwrap(),
+            Some(Timestamp(1_500)),
+        );
+        lag(PARTITION, 11);
+        queue_depth(PARTITION, 17, 19);
+        polled(took);
+        roster(1, 2);
+        partitions_paused(1);
+        lane_busy(0, 0.5);
+        round_folded(&round, took);
+        batch_inferred(256, took);
+        transaction(TransactionResult::Committed);
+        commit_seconds(took);
+        batches_stale(1);
+        model_in_use("gru", "3", "ab");
+        restore_attempt(RestoreResult::FurtherBack);
+        replayed(23, took);
+        restored(took);
+    }
+
+    #[test]
+    fn every_metric_is_rendered_with_its_help_and_its_labels() {
+        let text = Exposition::of(everything).render();
+        for metric in ALL {
+            assert!(
+                text.contains(&format!("# HELP {} ", metric.name)),
+                "{}",
+                metric.name
+            );
+            let sample = text
+                .lines()
+                .find(|line| {
+                    let rest = line.strip_prefix(metric.name).unwrap_or_default();
+                    rest.starts_with(['{', ' ']) || rest.starts_with("_bucket")
+                })
+                .unwrap_or_else(|| panic!("{} is not rendered", metric.name));
+            for label in metric.labels {
+                assert!(sample.contains(&format!("{label}=\"")), "{sample}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_arrive_where_they_belong() {
+        let text = Exposition::of(everything).render();
+        for line in [
+            "foretell_records_total{outcome=\"rejected\",reason=\"off_grid\"} 1",
+            "foretell_records_total{outcome=\"forecast\",reason=\"\"} 1",
+            "foretell_forecasts_total 1",
+            "foretell_folded_records_total 29",
+            "foretell_committed_offset{partition=\"5\"} 31",
+            "foretell_committed_record_timestamp_seconds{partition=\"5\"} 1.5",
+            "foretell_lag_records{partition=\"5\"} 11",
+            "foretell_queue_bytes{partition=\"5\"} 19",
+            "foretell_transactions_total{result=\"committed\"} 1",
+            "foretell_transactions_total{result=\"indefinite\"} 0",
+            "foretell_infer_seconds_bucket{le=\"0.0025\"} 0",
+            "foretell_infer_seconds_bucket{le=\"0.005\"} 1",
+            "foretell_batch_rows_bucket{le=\"256\"} 1",
+            "foretell_model_info{model=\"gru\",version=\"3\",digest=\"ab\"} 1",
+            "foretell_restore_attempts_total{result=\"further_back\"} 1",
+            "foretell_replayed_records_total 23",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn counters_are_there_before_their_first_event() {
+        let text = Exposition::of(|| {}).render();
+        let rejected = Rejection::ALL
+            .iter()
+            .map(|rejection| format!("outcome=\"rejected\",reason=\"{rejection}\"}} 0"));
+        for expected in rejected.chain(["foretell_collapse_alarms_total 0".to_owned()]) {
+            assert!(text.contains(&expected), "{expected}");
+        }
+    }
+
+    #[test]
+    fn a_partition_that_left_has_no_lag_and_no_queue() {
+        let text = Exposition::of(|| {
+            everything();
+            partition_gone(PARTITION);
+        })
+        .render();
+        for name in [LAG, QUEUE_RECORDS, QUEUE_BYTES] {
+            let line = format!("{name}{{partition=\"5\"}} 0");
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_runbook_explains_every_metric() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbook.md");
+        let runbook = std::fs::read_to_string(path).unwrap();
+        for metric in ALL {
+            let heading = format!("`{}`", metric.name);
+            assert!(
+                runbook.contains(&heading),
+                "{} is not in {path}",
+                metric.name
+            );
+        }
+    }
+}
