@@ -209,7 +209,9 @@ fn batch(partition: i32, epoch: Epoch, (from, to): (i64, i64), count: usize) -> 
         batch.header("foretell.runtime", Some(b"tests"));
         batch.header("nothing", None);
     }
-    batch.push(Destination::DeadLetters, None, |out| out.extend_from_slice(b"bad"));
+    batch.push(Destination::DeadLetters, None, |out| {
+        out.extend_from_slice(b"bad")
+    });
     batch
 }
 
@@ -235,7 +237,10 @@ fn a_commit_publishes_keys_values_and_headers_as_they_are() {
         assert_eq!(mock.forecasts(), forecasts_of(&[&one, &two]));
         let letters = mock.records(DEAD_LETTERS, Destination::DeadLetters);
         assert_eq!(letters.len(), 2);
-        assert_eq!((&letters[0].key, &letters[0].value), (&None, &Some(b"bad".to_vec())));
+        assert_eq!(
+            (&letters[0].key, &letters[0].value),
+            (&None, &Some(b"bad".to_vec()))
+        );
     }
 }
 

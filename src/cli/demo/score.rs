@@ -262,9 +262,9 @@ mod tests {
     /// Feeds observations 0, 10, 20 ... of `y` and all forecasts, the latter before or after.
     fn scored(values: &[Option<f64>], forecasts: &[Forecast], forecasts_first: bool) -> Scores {
         let mut scores = Scores::default();
-        let observe = |scores: &mut Scores| {
+        let observe = |to: &mut Scores| {
             for (time, value) in (0..).step_by(10).zip(values) {
-                scores.observe("s", time, &[Some(99.0), *value], &features());
+                to.observe("s", time, &[Some(99.0), *value], &features());
             }
         };
         if !forecasts_first {
