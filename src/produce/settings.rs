@@ -56,8 +56,8 @@ impl ProducerSettings {
                 .set("retry.backoff.max.ms", "5");
             // The operator's own was checked against the transaction timeout.
             if self.config.get("socket.timeout.ms").is_none() {
-                let timeout = self.socket_timeout.as_millis().to_string();
-                config.set("socket.timeout.ms", timeout);
+                let socket = self.socket_timeout.as_millis().to_string();
+                config.set("socket.timeout.ms", socket);
             }
         }
         config
