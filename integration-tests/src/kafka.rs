@@ -1,4 +1,4 @@
-//! A single-node Kafka in KRaft mode, started from its jars on free ports in a scratch folder.
+//! A single-node Kafka in `KRaft` mode, started from its jars on free ports in a scratch folder.
 //!
 //! [`shared`] is what most tests use: one broker for the whole test process. A test that restarts
 //! its broker starts one of its own.
@@ -18,7 +18,7 @@ use crate::{scratch, wait};
 
 /// Starting takes about 3 s on an idle machine.
 const START_DEADLINE: Duration = Duration::from_secs(90);
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
 /// Another process may take a port between our looking for it and Kafka's binding it.
 const PORT_ATTEMPTS: u32 = 3;
 
@@ -101,11 +101,19 @@ impl Kafka {
         self.process.take().context("Kafka is not running")?.kill()
     }
 
+    /// Sends the broker's process a signal: `Stop` makes it silent without closing a connection.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process
+            .as_ref()
+            .context("Kafka is not running")?
+            .signal(signal)
+    }
+
     /// Starts the broker again on its folder and ports, and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
         let mut java = Tools::get()?.java("kafka.Kafka", "512m");
         java.arg(self.properties());
-        let mut process = Process::start(java, &self.folder.join("kafka.log"))?;
+        let mut process = Process::start(&java, &self.folder.join("kafka.log"))?;
         let cluster = self.cluster();
         wait::until_true("Kafka answers", START_DEADLINE, || {
             process.ensure_alive()?;

@@ -57,12 +57,46 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 impl fmt::Display for Failure {
     /// The error and what caused it, outermost first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)?;
+        let mut shown = self.error.to_string();
+        f.write_str(&shown)?;
         let mut source = self.error.source();
         while let Some(cause) = source {
-            write!(f, "\n  because: {cause}")?;
+            let text = cause.to_string();
+            // Some errors say their cause themselves.
+            if !shown.ends_with(&text) {
+                write!(f, "\n  because: {text}")?;
+            }
+            shown = text;
             source = cause.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{message}")]
+    struct Link {
+        message: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    fn chain(messages: &[&'static str]) -> Failure {
+        let link = messages.iter().rev().fold(None, |source, message| {
+            let source = source.map(Box::new);
+            Some(Link { message, source })
+        });
+        link.unwrap().into()
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let told = chain(&["cannot read a.toml", "no such file"]).to_string();
+        assert_eq!(told, "cannot read a.toml\n  because: no such file");
+        let told = chain(&["cannot read a.toml: no such file", "no such file"]).to_string();
+        assert_eq!(told, "cannot read a.toml: no such file");
     }
 }

@@ -11,6 +11,7 @@ mod encode;
 mod observation;
 mod output;
 mod producer;
+pub mod readback;
 
 pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
 pub use dead_letter::*;

@@ -237,7 +237,7 @@ fn a_forecast_of_a_record_older_than_max_age_is_not_published_and_its_state_is_k
         )
     };
     let all = run(None);
-    let fresh = run(Some(Duration::from_secs(3600)));
+    let fresh = run(Some(Duration::from_hours(1)));
     assert_eq!(all.metadata, fresh.metadata);
     let reader = Forecasts::new();
     let published = |sent: &&Sent| {

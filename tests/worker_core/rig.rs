@@ -310,7 +310,7 @@ pub(crate) fn sent(batch: &OutputBatch) -> Vec<Sent> {
     let outputs = batch.iter().map(|output| Sent {
         destination: output.destination,
         key: output.key.map(<[u8]>::to_vec),
-        value: output.value.map(<[u8]>::to_vec),
+        value: Some(output.value.to_vec()),
         headers: output
             .headers()
             .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))

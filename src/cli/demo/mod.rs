@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         .enable_all()
         .build()?;
     let served = worker::serve(
-        stage.config.clone(),
+        stage.config,
         environment.clone(),
         exposition.clone(),
         move |address, tasks| beside.start(address, tasks),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
+mod cells;
 mod csv;
 mod layout;
 mod order;
