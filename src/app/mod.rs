@@ -28,7 +28,7 @@ use crate::consume::{
     ReplayError, Replayer, check_cleanup, probe,
 };
 use crate::decode::{DecoderError, SchemaError};
-use crate::infer::{BindError, CheckError, LoadError, PackageError, RuntimeError};
+use crate::infer::{BindError, CheckError, ForeignBatch, LoadError, PackageError, RuntimeError};
 use crate::ownership::Ownership;
 use crate::partition::{
     Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, RestoreSettings,
@@ -55,6 +55,8 @@ pub enum StartError {
     Check(#[from] CheckError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Warm(#[from] ForeignBatch),
     #[error("the model does not fit the windows of this worker: {0}")]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -199,6 +201,7 @@ impl App {
 
     async fn stop(mut self) -> Result<(), RunError> {
         // A thread that has ended takes no command; its own end says why.
+        // Its queue holds a command for every partition there can be, so it has room for this one.
         let _unless_ended = self.poller.try_send(PollCommand::Close);
         for _ in 0..self.threads {
             let Some(Ended { thread, result }) = self.ended.recv().await else {

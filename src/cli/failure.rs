@@ -55,21 +55,20 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The error and what caused it, outermost first.
+    /// The error and what caused it, outermost first. Many errors say their cause themselves: what is
+    /// said already is not said again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = self.error.to_string();
-        f.write_str(&shown)?;
+        let mut said = self.error.to_string();
         let mut source = self.error.source();
         while let Some(cause) = source {
-            let text = cause.to_string();
-            // Some errors say their cause themselves.
-            if !shown.ends_with(&text) {
-                write!(f, "\n  because: {text}")?;
+            let cause_text = cause.to_string();
+            if !said.contains(&cause_text) {
+                said.push_str("\n  because: ");
+                said.push_str(&cause_text);
             }
-            shown = text;
             source = cause.source();
         }
-        Ok(())
+        f.write_str(&said)
     }
 }
 
@@ -78,25 +77,27 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("{message}")]
+    #[error("{text}")]
     struct Link {
-        message: &'static str,
+        text: &'static str,
         source: Option<Box<Link>>,
     }
 
-    fn chain(messages: &[&'static str]) -> Failure {
-        let link = messages.iter().rev().fold(None, |source, message| {
-            let source = source.map(Box::new);
-            Some(Link { message, source })
-        });
-        link.unwrap().into()
+    fn link(text: &'static str, source: Option<Link>) -> Link {
+        Link {
+            text,
+            source: source.map(Box::new),
+        }
     }
 
     #[test]
-    fn a_cause_is_told_once() {
-        let told = chain(&["cannot read a.toml", "no such file"]).to_string();
-        assert_eq!(told, "cannot read a.toml\n  because: no such file");
-        let told = chain(&["cannot read a.toml: no such file", "no such file"]).to_string();
-        assert_eq!(told, "cannot read a.toml: no such file");
+    fn every_cause_is_said_once() {
+        let disk = link("disk full", None);
+        let write = link("cannot write: disk full", Some(disk));
+        let failure = Failure::from(link("no snapshot", Some(write)));
+        assert_eq!(
+            failure.to_string(),
+            "no snapshot\n  because: cannot write: disk full"
+        );
     }
 }

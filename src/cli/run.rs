@@ -25,9 +25,9 @@ use crate::telemetry::{self, Exposition};
 /// Run a worker until it is told to stop
 ///
 /// Consumes observations, keeps the windows of its partitions, forecasts, and commits forecasts and
-/// input offsets together. Workers with the same kafka.group_id share the partitions: start more to go
+/// input offsets together. Workers with the same `kafka.group_id` share the partitions: start more to go
 /// faster. SIGTERM or SIGINT finishes what is under way and leaves the group within
-/// worker.grace_period; a second one exits at once, and nothing is lost or doubled by it.
+/// `worker.grace_period`; a second one exits at once, and nothing is lost or doubled by it.
 ///
 /// While it runs, admin.listen answers /healthz, /readyz and /metrics.
 #[derive(Debug, clap::Args)]

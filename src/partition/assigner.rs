@@ -136,9 +136,13 @@ impl Assigner {
                 })
                 // The last clone of `released` is dropped by the committer.
             }
-            RebalanceEvent::Lost(partitions) => partitions.into_iter().try_for_each(|partition| {
-                self.give_up(partition, LaneCommand::Discard { partition })
-            }),
+            RebalanceEvent::Lost(partitions) => {
+                // Out of the group, until it gives the next assignment.
+                self.joined = false;
+                partitions.into_iter().try_for_each(|partition| {
+                    self.give_up(partition, LaneCommand::Discard { partition })
+                })
+            }
         }
     }
 

@@ -9,8 +9,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
-use tracing::debug;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
 
 use super::model::ServingModel;
 use super::outputs::{Build, ModelText};
@@ -80,6 +80,8 @@ pub struct Lane {
 struct Busy {
     since: Instant,
     worked: Duration,
+    /// True when the share that was published last is above zero.
+    published: bool,
 }
 
 impl Lane {
@@ -95,6 +97,7 @@ impl Lane {
         let busy = Busy {
             since: Instant::now(),
             worked: Duration::ZERO,
+            published: false,
         };
         Self {
             settings,
@@ -131,6 +134,8 @@ impl Lane {
                     None => return Ok(()),
                 },
                 () = self.wake.notified() => {}
+                // An idle lane tells once that it is idle.
+                () = sleep_until(self.busy.since + BUSY_EVERY), if self.busy.is_news() => {}
             }
         }
     }
@@ -176,6 +181,12 @@ impl Lane {
         let ran = Instant::now();
         if rows > 0 {
             metrics::batch_inferred(rows, ran - folded);
+        }
+        if let Some(failure) = outputs.failure() {
+            warn!(
+                rows,
+                failure, "a run of the model failed; rows that fail alone are dead-lettered"
+            );
         }
         let build = Build {
             model: &self.text,
@@ -230,6 +241,10 @@ impl Lane {
 }
 
 impl Busy {
+    fn is_news(&self) -> bool {
+        self.published || self.worked > Duration::ZERO
+    }
+
     fn publish(&mut self, lane: usize) {
         let now = Instant::now();
         let elapsed = now - self.since;
@@ -238,6 +253,7 @@ impl Busy {
             *self = Self {
                 since: now,
                 worked: Duration::ZERO,
+                published: self.worked > Duration::ZERO,
             };
         }
     }

@@ -1,6 +1,5 @@
 //! From a round's results to output batches: forecasts in offset order, dead letters among them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::domain::{Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp};
@@ -13,6 +12,9 @@ use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving}
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";
 
+/// What is wrong with an output when the run itself did not fail.
+const NOT_FINITE: &str = "the model gave NaN or an infinite value for this window";
+
 /// A guess of a forecast's size, to make room once per round.
 const OUTPUT_BYTES_GUESS: usize = 512;
 
@@ -23,7 +25,7 @@ pub(super) struct Build<'a> {
     pub(super) encoder: &'a ForecastEncoder,
     /// Series names of the round.
     pub(super) names: &'a str,
-    /// `None` when the run failed as a whole.
+    /// The run's forecasts, row by row.
     pub(super) outputs: &'a Outputs<'a>,
     /// The wall clock, read once for the round; it decides emission only.
     pub(super) now: Timestamp,
@@ -88,7 +90,7 @@ impl Build<'_> {
             return Outcome::Expired;
         }
         let Some(row) = self.outputs.row(due.row) else {
-            let detail = "the model gave no finite forecast for this window";
+            let detail = self.outputs.failure().unwrap_or(NOT_FINITE);
             self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(detail), record);
             return Outcome::ForecastFailed;
         };
@@ -96,7 +98,7 @@ impl Build<'_> {
             .names
             .get(due.series.0..due.series.1)
             .unwrap_or_default();
-        let Ok(()) = self.with_targets(&row, |targets| {
+        self.with_targets(&row, |targets| {
             let forecast = Forecast {
                 series,
                 origin: due.origin,
@@ -118,8 +120,7 @@ impl Build<'_> {
             };
             batch.push(Destination::Forecasts, Some(series.as_bytes()), |out| {
                 self.encoder.encode(&forecast, out);
-                Ok::<_, Infallible>(Some(()))
-            })
+            });
         });
         batch.header(RUNTIME_HEADER, Some(self.model.runtime.as_bytes()));
         for (name, value) in record.headers() {

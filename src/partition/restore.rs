@@ -23,7 +23,8 @@ use crate::window::{Table, WindowConfig};
 pub struct RestoreSettings {
     pub topic: String,
     pub start: StartPosition,
-    /// How far back to read where nothing is known; `None` reads from the start of the log.
+    /// How far before the newest committed record to read where nothing is known; `None` reads from the
+    /// start of the log.
     pub lookback: Option<Duration>,
     pub windows: WindowConfig,
     pub decoder: Decoder,
@@ -65,6 +66,8 @@ pub struct Restorer {
     ownership: Ownership,
 }
 
+/// Offsets looked through for the newest committed record: the last ones may be transaction markers.
+const NEWEST_AMONG_MAX: i64 = 1_000;
 /// Wait before a restore is tried again after an error, doubled up to the maximum.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
@@ -174,11 +177,32 @@ impl Restorer {
         let Some(lookback) = self.settings.lookback else {
             return Ok(log_start);
         };
-        let now = jiff::Timestamp::now().as_millisecond();
+        let Some(newest) = self.newest_before(partition, committed, log_start)? else {
+            return Ok(log_start);
+        };
         let back = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        let time = Timestamp(now.saturating_sub(back));
+        let time = Timestamp(newest.0.saturating_sub(back));
         let found = self.replayer.offset_at(partition, time)?;
         Ok(found.unwrap_or(committed).clamp(log_start, committed))
+    }
+
+    /// Record timestamp of the newest of the last records that were committed.
+    fn newest_before(
+        &self,
+        partition: PartitionId,
+        committed: NextOffset,
+        log_start: NextOffset,
+    ) -> Result<Option<Timestamp>, RestoreError> {
+        let from = NextOffset::new(committed.get().saturating_sub(NEWEST_AMONG_MAX))
+            .unwrap_or(NextOffset::ZERO)
+            .max(log_start);
+        let mut newest = None;
+        self.replayer
+            .replay(partition, (from, committed), &mut |batch| {
+                newest = newest.max(batch.iter().filter_map(|record| record.timestamp).max());
+                true
+            })?;
+        Ok(newest)
     }
 
     /// `None` when the partition was taken away meanwhile.

@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use super::output::OutputBatch;
-use super::producer::{Attempt, CommitError, Guarantee, OutputProducer, ProducerSettings};
+use super::producer::{Attempt, CommitError, OutputProducer};
+use super::settings::{Guarantee, ProducerSettings};
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::telemetry::metrics::{self, TransactionResult};

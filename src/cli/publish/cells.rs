@@ -1,4 +1,4 @@
-//! Cells of a Parquet file's columns, whatever type of number or text they are stored as.
+//! Cells of Parquet columns as the texts and numbers that rows are made of.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
