@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::config::{Config, Environment, LogFormat};
 use crate::http::{Admin, Readiness, Server, router};
 use crate::partition::Roster;
-use crate::shutdown::{Signals, Task, TaskError, Tasks};
+use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
 
 /// Run a worker until it is told to stop
@@ -55,7 +55,6 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         .enable_all()
         .build()?;
     let result = runtime.block_on(serve(config, environment.clone(), exposition));
-    // A start that was interrupted still waits for a broker; the process does not.
     runtime.shutdown_background();
     result
 }
@@ -84,7 +83,7 @@ async fn serve(
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
-            return Ok(ExitCode::from(signal.exit_code()));
+            leave(signal);
         }
         started = start => started.map_err(io::Error::other)??,
     };
