@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::config::{Config, Environment, LogFormat};
 use crate::http::{Admin, Readiness, Server, router};
 use crate::partition::Roster;
-use crate::shutdown::{Signals, Task, TaskError, Tasks};
+use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
 
 /// Run a worker until it is told to stop
@@ -55,6 +55,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+<<<<<<< HEAD
     let result = runtime.block_on(serve(
         config,
         environment.clone(),
@@ -62,6 +63,9 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         |_address, _tasks| {},
     ));
     // A start that was interrupted still waits for a broker; the process does not.
+=======
+    let result = runtime.block_on(serve(config, environment.clone(), exposition));
+>>>>>>> attack
     runtime.shutdown_background();
     result
 }
@@ -94,7 +98,7 @@ pub(super) async fn serve(
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
-            return Ok(ExitCode::from(signal.exit_code()));
+            leave(signal);
         }
         started = start => started.map_err(io::Error::other)??,
     };
