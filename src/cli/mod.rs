@@ -39,8 +39,8 @@ Exit codes:
   0    it did what was asked; for a worker: it was stopped and drained in time
   1    it failed; the message on standard error says what to do
   2    the command line or the configuration is wrong; nothing was started
-  130  SIGINT a second time: exited at once
-  143  SIGTERM a second time: exited at once
+  130  SIGINT a second time, or before the worker had started: exited at once
+  143  SIGTERM a second time, or before the worker had started: exited at once
 
 A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and leaves the group.
 `foretell <COMMAND> --help` shows examples.";

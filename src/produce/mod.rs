@@ -13,6 +13,7 @@ mod observation;
 mod output;
 mod producer;
 pub mod readback;
+mod room;
 mod settings;
 
 pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
@@ -23,4 +24,5 @@ pub use observation::{
 };
 pub use output::{Destination, Output, OutputBatch};
 pub use producer::CommitError;
+pub use room::{Room, Taken};
 pub use settings::{Guarantee, ProducerSettings};

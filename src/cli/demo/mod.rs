@@ -1,7 +1,7 @@
 //! `foretell demo`: the whole path on one machine, with data, a broker and a worker in one process.
 //!
 //! The worker is the one of `foretell run`, started by the same code; the demo only sets its stage
-//! ([`stage`]), publishes ([`feed`]), reads what came of it ([`watch`]) and shows it ([`view`]).
+//! ([`stage`]), publishes ([`feed`]), reads what came of it ([`mod@watch`]) and shows it ([`view`]).
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
