@@ -55,17 +55,12 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-<<<<<<< HEAD
     let result = runtime.block_on(serve(
         config,
         environment.clone(),
         exposition,
         |_address, _tasks| {},
     ));
-    // A start that was interrupted still waits for a broker; the process does not.
-=======
-    let result = runtime.block_on(serve(config, environment.clone(), exposition));
->>>>>>> attack
     runtime.shutdown_background();
     result
 }
