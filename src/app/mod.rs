@@ -40,6 +40,8 @@ use crate::produce::{
 use crate::window::WindowConfigError;
 
 use model::Loaded;
+pub use model::onnxruntime_places;
+
 use threads::{Ended, Threads};
 
 /// Why a worker does not start.

@@ -9,7 +9,7 @@ mod config_check;
 mod config_show;
 pub mod demo;
 mod failure;
-pub mod forecasts;
+mod model;
 pub mod output;
 pub mod progress;
 pub mod publish;
@@ -50,6 +50,11 @@ enum Command {
     Run(run::Arguments),
     Demo(demo::Arguments),
     Publish(publish::Arguments),
+    /// Look at model packages
+    Model {
+        #[command(subcommand)]
+        command: model::Command,
+    },
     Tail(tail::Arguments),
     /// Create or check the topics of a configuration
     Topics {
@@ -84,6 +89,7 @@ impl Cli {
             Command::Run(arguments) => run::run(&arguments, environment),
             Command::Demo(arguments) => demo::run(&arguments, environment),
             Command::Publish(arguments) => publish::run(&arguments, environment),
+            Command::Model { command } => model::run(&command, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {

@@ -12,9 +12,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
-use super::forecasts::{Forecast, ForecastReader};
 use super::output;
 use crate::config::Environment;
+use crate::produce::readback::{Forecast, ForecastReader};
 
 /// Longest wait for a record before output is flushed and the connection looked at.
 const POLL: Duration = Duration::from_millis(200);

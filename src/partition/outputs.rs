@@ -19,7 +19,7 @@ const NOT_FINITE: &str = "the model gave NaN or an infinite value for this windo
 pub const LEFT_OUT_HEADER: &str = "foretell.headers_left_out";
 
 /// Bytes of copied headers in one forecast, names and values.
-const COPIED_BYTES_MAX: usize = 64 << 10;
+const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// A guess of a forecast's size, to make room once per round.
 const OUTPUT_BYTES_GUESS: usize = 512;

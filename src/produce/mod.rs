@@ -12,6 +12,7 @@ mod encode;
 mod observation;
 mod output;
 mod producer;
+pub mod readback;
 mod room;
 mod settings;
 

@@ -350,6 +350,7 @@ fn is_local(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::MessageTimedOut
                 | RDKafkaErrorCode::State
+                | RDKafkaErrorCode::TopicAuthorizationFailed
         )
     )
 }

@@ -250,3 +250,38 @@ fn a_forecast_of_a_record_older_than_max_age_is_not_published_and_its_state_is_k
     assert!(expired > 300 && published > 300, "{expired} {published}");
     assert_eq!(expired + published, all.outcomes.get(Outcome::Forecast));
 }
+
+#[test]
+fn named_headers_are_carried_on_and_one_that_is_too_large_is_left_behind() {
+    let observations = crate::avro::Observations::new();
+    let huge = vec![b'x'; 1 << 20];
+    let inputs: Vec<Input> = (0..8)
+        .map(|at| Input {
+            offset: at,
+            timestamp: Some((12_690_000 + at) * rig::STEP_MS),
+            key: None,
+            value: Some(observations.encode(
+                "cell",
+                (12_690_000 + at) * rig::STEP_MS,
+                &[Some(1.0); 4],
+            )),
+            headers: vec![
+                ("traceparent", huge.clone()),
+                ("deadline_ms", b"9000000000000".to_vec()),
+                ("traceparent", b"00-17".to_vec()),
+            ],
+        })
+        .collect();
+    let partition = Partition::fresh(0, windows(MissingPolicy::Impute), vec![rig::batch(&inputs)]);
+    let settings = rig::lane_settings(64, None);
+    let whole = rig::whole(
+        &rig::run(rig::model(MODEL, 4), settings, vec![partition], 1),
+        0,
+    );
+    assert_eq!(whole.sent.len(), 7);
+    for sent in &whole.sent {
+        let names: Vec<&str> = sent.headers.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["foretell.runtime", "traceparent"]);
+        assert_eq!(sent.header("traceparent"), Some("00-17"));
+    }
+}

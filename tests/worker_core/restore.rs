@@ -21,9 +21,9 @@ struct Case {
     model: &'static str,
 }
 
-fn hostile(seed: u64) -> Case {
+fn hostile(seed: u64, series_max: usize) -> Case {
     let mut settings = rig::settings(4, 2);
-    settings.series_max = 8;
+    settings.series_max = series_max;
     let made = Generator::new(seed, true).make(1_500);
     Case {
         log: made.into_iter().map(|made| made.input).collect(),
@@ -148,7 +148,7 @@ fn a_disorderly_stream_is_proven_by_some_attempt_and_goes_on_with_the_same_bytes
     let mut random = Random(22);
     let mut seen = restarts(&measured("disturbed"), 40, &mut random);
     for seed in 0..8 {
-        seen.extend(restarts(&hostile(seed), 30, &mut random));
+        seen.extend(restarts(&hostile(seed, 8), 30, &mut random));
     }
     let further_back = seen.iter().filter(|(attempts, _)| *attempts > 1).count();
     println!(
@@ -159,64 +159,80 @@ fn a_disorderly_stream_is_proven_by_some_attempt_and_goes_on_with_the_same_bytes
     assert!(further_back >= 10, "{further_back} of {}", seen.len());
 }
 
-#[test]
-fn what_was_trimmed_from_the_log_shows_in_every_forecast_that_it_may_change() {
-    let mut random = Random(23);
-    let (mut agreed, mut partial, mut same) = (0, 0, 0);
-    let (mut kept_differs, mut lost_differs) = (0, 0);
-    for seed in 10..18 {
-        let case = hostile(seed);
-        let batches = case.run(None, NextOffset::ZERO, &mut random);
-        for _ in 0..20 {
-            let at = 20 + random.below(batches.len() - 60);
-            let committed = &batches[at];
-            let rebuild = decoded(&committed.metadata).rebuild.offset.get();
-            let log_start = next(random.int(rebuild, committed.to.get()));
-            let (step, _) = case.rebuild(case.plan(committed, log_start));
-            agreed += usize::from(step.lineage().whole_from == NextOffset::ZERO);
-            let kept: Vec<String> = step
-                .windows()
-                .windows()
-                .map(|window| window.series().to_owned())
-                .collect();
-            let rest = case.run(Some(step), committed.to, &mut random);
-            let found = forecasts(&rig::whole(&rest, 0));
-            let expected = forecasts(&rig::whole(&batches[at + 1..], 0));
-            for forecast in &found {
-                if forecast.partial {
-                    partial += 1;
-                    continue;
-                }
-                if expected.contains(forecast) {
-                    same += 1;
-                } else if kept.contains(&forecast.series) {
-                    kept_differs += 1;
-                } else {
-                    lost_differs += 1;
-                }
-            }
+/// What came of restarts with a log that was trimmed above the rebuild offset.
+#[derive(Debug, Default)]
+struct Trimmed {
+    /// Restarts that could be proven all the same.
+    agreed: usize,
+    partial: usize,
+    /// Not partial, and what the run that was never interrupted published.
+    same: usize,
+    /// Neither.
+    silent: usize,
+}
 
-            // A restart of what could not be proven is itself proven: the flag stays where it is.
-            let second = &rest[random.below(rest.len() - 1)];
-            let plan = case.plan(second, log_start);
-            let (again, _) = case.rebuild(plan);
-            assert_eq!(again.lineage(), plan.lineage);
-            assert_eq!(
-                again.windows().checksum(),
-                decoded(&second.metadata).checksum
-            );
+/// Restarts after which the log starts at least `least` records before the cut.
+fn trimmed(case: &Case, cuts: usize, least: i64, random: &mut Random) -> Trimmed {
+    let mut seen = Trimmed::default();
+    let batches = case.run(None, NextOffset::ZERO, random);
+    for _ in 0..cuts {
+        let at = 20 + random.below(batches.len() - 30);
+        let committed = &batches[at];
+        let rebuild = decoded(&committed.metadata).rebuild.offset.get();
+        let newest = (committed.to.get() - least).max(rebuild);
+        let log_start = next(random.int(rebuild, newest));
+        let (step, _) = case.rebuild(case.plan(committed, log_start));
+        seen.agreed += usize::from(step.lineage().whole_from == NextOffset::ZERO);
+        let rest = case.run(Some(step), committed.to, random);
+        let found = forecasts(&rig::whole(&rest, 0));
+        let expected = forecasts(&rig::whole(&batches[at + 1..], 0));
+        for forecast in &found {
+            if forecast.partial {
+                seen.partial += 1;
+            } else if expected.contains(forecast) {
+                seen.same += 1;
+            } else {
+                seen.silent += 1;
+            }
         }
+
+        // A restart of what could not be proven is itself proven, and the flag stays where it is.
+        let second = &rest[random.below(rest.len() - 1)];
+        let plan = case.plan(second, log_start);
+        let (again, _) = case.rebuild(plan);
+        assert_eq!(again.lineage(), plan.lineage);
+        let proven = decoded(&second.metadata).checksum;
+        assert_eq!(again.windows().checksum(), proven);
     }
-    println!(
-        "{agreed} of 160 agreed; then {partial} partial forecasts, {same} equal ones {kept_differs} {lost_differs}"
-    );
-    assert!(partial > 500 && same > 5_000);
+    seen
+}
+
+#[test]
+fn after_a_trimmed_log_every_forecast_is_partial_or_what_it_would_have_been() {
+    // A row of each series is left.
+    let seen = trimmed(&measured("plain"), 40, 3, &mut Random(23));
+    println!("{seen:?}");
+    assert_eq!(seen.silent, 0);
+    assert!(seen.partial > 1_000 && seen.same > 1_000, "{seen:?}");
+}
+
+/// `partial` says that a window holds a row from before the restore. A series of which the trimmed
+/// log has nothing left starts anew and is not seen by that, nor is a record that was held. Both need
+/// retention shorter than the window; this holds how rare they are on the worst input.
+#[test]
+fn after_a_trimmed_log_even_the_worst_input_differs_silently_in_few_forecasts() {
+    let mut random = Random(24);
+    for seed in 10..14 {
+        let seen = trimmed(&hostile(seed, 1_000), 20, 0, &mut random);
+        println!("{seen:?}");
+        assert!(seen.silent * 100 < seen.partial + seen.same, "{seen:?}");
+    }
 }
 
 #[test]
 fn without_metadata_forecasts_are_partial_until_their_windows_have_moved_on() {
     let case = measured("plain");
-    let mut random = Random(24);
+    let mut random = Random(25);
     let batches = case.run(None, NextOffset::ZERO, &mut random);
     let at = batches.len() / 2;
     let (committed, log_start) = (&batches[at], next(30));

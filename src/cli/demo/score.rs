@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::cli::forecasts::Forecast;
+use crate::produce::readback::Forecast;
 
 /// Steps ahead that are scored.
 pub const HORIZONS: [usize; 3] = [1, 6, 12];
@@ -227,7 +227,7 @@ impl Features {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::forecasts::{Model, Source, Target};
+    use crate::produce::readback::{Model, Source, Target};
 
     fn forecast(origin: i64, offset: i64, mean: &[f64]) -> Forecast {
         Forecast {

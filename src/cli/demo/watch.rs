@@ -17,12 +17,12 @@ use super::feed::Published;
 use super::score::{Features, Scores};
 use super::view::View;
 use crate::cli::clients::{Connection, Troubles};
-use crate::cli::forecasts::{ForecastReader, NoForecast};
 use crate::cli::tail::is_passing;
 use crate::config::Config;
 use crate::decode::{
     Decoder, DecoderConfig, DecoderError, Projection, SchemaError, SchemaFolder, WireFormat,
 };
+use crate::produce::readback::{ForecastReader, NoForecast};
 
 /// Records that are read of one topic before the other has its turn.
 const TURN_RECORDS: usize = 500;

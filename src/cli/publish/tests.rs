@@ -493,12 +493,3 @@ fn published_rows_arrive_with_key_time_and_value() {
         );
     }
 }
-
-#[test]
-fn an_unreachable_broker_is_named_within_the_waiting_time() {
-    let error = published(&args(&[SAMPLE])).unwrap_err().to_string();
-    assert!(
-        error.contains("127.0.0.1:1") && error.contains("refused"),
-        "{error}"
-    );
-}

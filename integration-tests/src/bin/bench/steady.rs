@@ -142,7 +142,7 @@ impl<'a> Watch<'a> {
         Ok(Steady {
             rows: last.committed - first.committed,
             wall: last.at - first.at,
-            cpu: last.cpu.checked_sub(first.cpu).unwrap(),
+            cpu: last.cpu.saturating_sub(first.cpu),
         })
     }
 }
