@@ -154,3 +154,33 @@ async fn publish_readiness(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readiness_follows_the_roster_and_the_drain() {
+        let roster = |restoring| Roster {
+            joined: true,
+            restoring,
+            serving: 1,
+        };
+        let (change, watched) = watch::channel(roster(1));
+        let (publish, mut readiness) = watch::channel(Readiness::default());
+        let drain = CancellationToken::new();
+        let scenario = async {
+            let restoring = *readiness.wait_for(|now| now.joined).await.unwrap();
+            assert_eq!((restoring.restoring, restoring.draining), (1, false));
+            change.send_replace(roster(0));
+            let ready = *readiness.wait_for(|now| now.restoring == 0).await.unwrap();
+            assert!(ready.reasons().is_empty(), "{ready:?}");
+            drain.cancel();
+            assert!(readiness.wait_for(|now| now.draining).await.is_ok());
+        };
+        tokio::select! {
+            never = publish_readiness(watched, publish, drain.clone()) => match never {},
+            () = scenario => {}
+        }
+    }
+}
