@@ -3,6 +3,11 @@
 //! the oracle of the forecasts is tests/oracle/stream.py. The committer speaks to librdkafka's own
 //! mock cluster, which can be told to answer with errors.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "histograms are for who reads the test's output"
+)]
+
 #[cfg(test)]
 mod assigner;
 #[cfg(test)]
