@@ -1,5 +1,10 @@
 //! The demo as a person runs it: the program alone, to its end.
 
+#![expect(
+    clippy::expect_used,
+    reason = "helpers of tests are no tests to clippy"
+)]
+
 use std::process::{Command, Output};
 
 fn foretell(arguments: &[&str]) -> Output {

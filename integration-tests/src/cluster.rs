@@ -95,6 +95,22 @@ impl Cluster {
         })
     }
 
+    /// Deletes all records that a topic has now, as retention does.
+    pub fn delete_records(&self, topic: &str) -> Result<()> {
+        let mut all = TopicPartitionList::new();
+        for partition in 0..self.partitions(topic)? {
+            all.add_partition_offset(topic, partition, Offset::End)?;
+        }
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let deleted = runtime.block_on(admin.delete_records(&all, &options))?;
+        for element in deleted.elements() {
+            element.error()?;
+        }
+        Ok(())
+    }
+
     pub fn partitions(&self, topic: &str) -> Result<i32> {
         let consumer: BaseConsumer = self.client().create()?;
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;

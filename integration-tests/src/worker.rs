@@ -283,10 +283,9 @@ fn find_binary() -> Result<PathBuf> {
     if changed(&binary).is_ok_and(|built| built >= newest) {
         return Ok(binary);
     }
-    // As the whole workspace is built, so that no dependency is built a second time for other features.
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["test", "--no-run", "--locked", "--workspace"])
+        .args(["build", "--locked", "--workspace", "--bins"])
         .current_dir(root);
     if profile.file_name() == Some("release".as_ref()) {
         cargo.arg("--release");

@@ -18,6 +18,18 @@ fn every_partition_is_read_from_where_it_was_committed() -> Result<()> {
 }
 
 #[test]
+fn a_log_that_has_lost_its_beginning_is_read_from_what_is_left() -> Result<()> {
+    let mut scenario = Scenario::new(kafka::shared()?, "cut", 64, |job| job)?;
+    scenario.burst(20)?;
+    scenario.cluster.delete_records(scenario.input())?;
+    for _ in 0..3 {
+        scenario.burst(20)?;
+        scenario.run_to_end()?;
+    }
+    Ok(())
+}
+
+#[test]
 fn workers_that_join_and_leave_under_load_lose_and_double_nothing() -> Result<()> {
     let mut scenario = Scenario::new(kafka::shared()?, "rebalanced", 16, |job| job)?;
     let mut workers = Vec::new();
@@ -36,7 +48,7 @@ fn workers_that_join_and_leave_under_load_lose_and_double_nothing() -> Result<()
     workers.remove(0).kill()?;
     scenario.burst(30)?;
     stop(workers.remove(0))?;
-    workers.push(scenario.job.start("e")?);
+    workers.push(scenario.job.start_ready("e")?);
     scenario.burst(30)?;
     scenario.catch_up(&mut workers)?;
     for worker in workers {

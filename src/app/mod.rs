@@ -35,11 +35,13 @@ use crate::partition::{
     Restorer, Roster,
 };
 use crate::produce::{
-    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership,
+    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership, Room,
 };
 use crate::window::WindowConfigError;
 
 use model::Loaded;
+pub use model::onnxruntime_places;
+
 use threads::{Ended, Threads};
 
 /// Why a worker does not start.
@@ -294,6 +296,7 @@ impl<'a> Wiring<'a> {
         partitions: NonZeroU32,
         to_committer: &mpsc::Sender<CommitterInput>,
     ) -> Result<Vec<LaneHandle>, StartError> {
+        let room = Room::default();
         let servings = model.per_lane(self.config.worker.lanes.get())?;
         let start = |(index, serving)| {
             let (commands, lane_commands) = mpsc::channel(LANE_COMMANDS_MAX);
@@ -303,6 +306,7 @@ impl<'a> Wiring<'a> {
                 batch_max: self.config.worker.batch_max.get(),
                 outlets: settings::outlets(self.config, partitions),
                 encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
+                room: room.clone(),
             };
             let committer = to_committer.clone();
             let lane = Lane::new(

@@ -25,7 +25,7 @@ pub(super) struct Loaded {
 
 /// Finds ONNX Runtime, reads the package, recomputes its examples and binds it to the windows.
 pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded, StartError> {
-    let runtime = Runtime::load(&places(environment).candidates())?;
+    let runtime = Runtime::load(&onnxruntime_places(environment).candidates())?;
     let package = Package::read(&config.model.initial)?;
     let binding = package.contract().bind(&WindowFeatures {
         step_ms: config.window.grid.step_ms(),
@@ -49,7 +49,8 @@ pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded,
     })
 }
 
-fn places(environment: &Environment) -> Places {
+/// Where ONNX Runtime is looked for.
+pub fn onnxruntime_places(environment: &Environment) -> Places {
     let path = |name: &str| environment.get(name).map(PathBuf::from);
     Places {
         ort_dylib_path: path("ORT_DYLIB_PATH"),

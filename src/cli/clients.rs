@@ -63,6 +63,7 @@ impl Connection {
     }
 
     /// The same connection to other brokers.
+    #[must_use]
     pub fn to(self, brokers: &str) -> Self {
         let brokers = brokers.to_owned();
         Self { brokers, ..self }

@@ -122,7 +122,7 @@ pub(super) fn run(command: &Command, environment: &Environment) -> Result<ExitCo
             for (name, created) in names.iter().zip(create(&connection, &names, wanted)?) {
                 match created {
                     Created::Now => {
-                        writeln!(out, "{name}: created, {} partitions", wanted.partitions)?
+                        writeln!(out, "{name}: created, {} partitions", wanted.partitions)?;
                     }
                     Created::Before => writeln!(out, "{name}: is there already, left as it is")?,
                 }

@@ -158,7 +158,7 @@ fn probe_topic(
         let count = found.map_or(0, |found| found.partitions().len());
         let partitions = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
         let error = found
-            .and_then(|found| found.error())
+            .and_then(rdkafka::metadata::MetadataTopic::error)
             .map(RDKafkaErrorCode::from);
         match (error, partitions) {
             (None, Some(partitions)) => return Ok(Reachable { partitions }),

@@ -17,7 +17,7 @@ use super::outputs::{Build, ModelText};
 use super::round::{Outlets, Round, Serving};
 use crate::domain::{PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
-use crate::produce::{CommitterInput, ForecastEncoder};
+use crate::produce::{CommitterInput, ForecastEncoder, Room};
 use crate::telemetry::metrics;
 
 /// What a lane is told to do.
@@ -44,6 +44,8 @@ pub struct LaneSettings {
     pub batch_max: usize,
     pub outlets: Outlets,
     pub encoder: ForecastEncoder,
+    /// Shared by all lanes of the worker.
+    pub room: Room,
 }
 
 /// Why a lane ended early. A run that fails is no reason: its rows are `forecast_failed`.
@@ -206,7 +208,9 @@ impl Lane {
         self.busy.worked += began.elapsed();
         self.busy.publish(self.settings.index);
         for batch in batches {
-            self.send(CommitterInput::Batch(Box::new(batch))).await?;
+            let room = self.settings.room.take(batch.byte_len()).await;
+            self.send(CommitterInput::Batch(Box::new(batch), room))
+                .await?;
         }
         Ok(())
     }

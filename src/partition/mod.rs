@@ -19,7 +19,7 @@ pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, Lan
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;
-pub use outputs::RUNTIME_HEADER;
+pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER};
 pub use rebuild::{Fresh, Proof, ReadRange, RebuildPlan, Unusable, rebuild};
 pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
 pub use round::{DEADLINE_HEADER, Outlets, Serving};

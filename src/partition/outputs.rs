@@ -12,12 +12,14 @@ use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving}
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";
 
-/// Most bytes of copied headers in one forecast. Without a bound a record just below the broker's limit
-/// would make a forecast above it, which nothing could ever commit.
-const COPIED_HEADERS_BYTES_MAX: usize = 16 << 10;
-
 /// What is wrong with an output when the run itself did not fail.
 const NOT_FINITE: &str = "the model gave NaN or an infinite value for this window";
+
+/// The header of a forecast that counts the headers of its observation that were too large to copy.
+pub const LEFT_OUT_HEADER: &str = "foretell.headers_left_out";
+
+/// Bytes of copied headers in one forecast, names and values.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// A guess of a forecast's size, to make room once per round.
 const OUTPUT_BYTES_GUESS: usize = 512;
@@ -131,16 +133,23 @@ impl Build<'_> {
         Outcome::Forecast
     }
 
-    /// Carries the named headers on, in their order, as far as there is room.
+    /// What does not fit is left out and counted in a header: a forecast that is larger than the
+    /// producer takes would end the worker, and again at each restart.
     fn copy_headers(&self, batch: &mut OutputBatch, record: &Record<'_>) {
-        let mut room = COPIED_HEADERS_BYTES_MAX;
-        let wanted = &self.outlets.copy_headers;
-        for (name, value) in record.headers() {
-            let bytes = name.len() + value.map_or(0, <[u8]>::len);
-            if bytes <= room && wanted.iter().any(|wanted| wanted == name) {
-                room -= bytes;
-                batch.header(name, value);
+        let is_wanted = |name: &str| self.outlets.copy_headers.iter().any(|it| it == name);
+        let mut room = COPIED_BYTES_MAX;
+        let mut left_out: u32 = 0;
+        for (name, value) in record.headers().filter(|(name, _)| is_wanted(name)) {
+            match room.checked_sub(name.len() + value.map_or(0, <[u8]>::len)) {
+                Some(rest) => {
+                    room = rest;
+                    batch.header(name, value);
+                }
+                None => left_out += 1,
             }
+        }
+        if left_out > 0 {
+            batch.header(LEFT_OUT_HEADER, Some(left_out.to_string().as_bytes()));
         }
     }
 

@@ -12,6 +12,8 @@ mod encode;
 mod observation;
 mod output;
 mod producer;
+pub mod readback;
+mod room;
 mod settings;
 
 pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
@@ -22,4 +24,5 @@ pub use observation::{
 };
 pub use output::{Destination, Output, OutputBatch};
 pub use producer::CommitError;
+pub use room::{Room, Taken};
 pub use settings::{Guarantee, ProducerSettings};

@@ -178,7 +178,7 @@ mod tests {
     fn outputs_come_out_as_they_went_in() {
         let mut batch = OutputBatch::new(PartitionId(0), Epoch(1), NextOffset::ZERO);
         batch.push(Destination::Forecasts, Some(b"a"), |out| {
-            out.extend_from_slice(b"one")
+            out.extend_from_slice(b"one");
         });
         batch.header("h", Some(b"v"));
         batch.header("n", None);

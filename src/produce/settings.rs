@@ -32,7 +32,7 @@ pub struct ProducerSettings {
 impl ProducerSettings {
     /// librdkafka's configuration. What exactly once rests on is fixed here and cannot be configured.
     pub(super) fn configuration(&self) -> ClientConfig {
-        let timeout = self.transaction_timeout.as_millis();
+        let transaction_timeout = self.transaction_timeout.as_millis();
         let mut config = self.config.clone();
         config
             // The Java client's placement, so that a series stays whole between mixed publishers.
@@ -49,15 +49,15 @@ impl ProducerSettings {
         if self.guarantee == Guarantee::ExactlyOnce {
             config
                 .set("transactional.id", &self.transactional_id)
-                .set("transaction.timeout.ms", timeout.to_string())
+                .set("transaction.timeout.ms", transaction_timeout.to_string())
                 // The coordinator answers CONCURRENT_TRANSACTIONS until the last markers are written, and
                 // librdkafka waits this long before it asks again (PROTOCOL, finding 13).
                 .set("retry.backoff.ms", "2")
                 .set("retry.backoff.max.ms", "5");
             // The operator's own was checked against the transaction timeout.
             if self.config.get("socket.timeout.ms").is_none() {
-                let timeout = self.socket_timeout.as_millis().to_string();
-                config.set("socket.timeout.ms", timeout);
+                let socket = self.socket_timeout.as_millis().to_string();
+                config.set("socket.timeout.ms", socket);
             }
         }
         config

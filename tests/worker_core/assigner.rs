@@ -193,7 +193,7 @@ fn the_start_of_a_new_group_is_on_its_way_to_the_committer_before_the_partition_
     running.restored(one(0, 1), true);
     running.restored(one(1, 2), false);
     let ended = running.stop();
-    let [CommitterInput::Batch(start)] = &ended.committer[..] else {
+    let [CommitterInput::Batch(start, _)] = &ended.committer[..] else {
         panic!("{:?}", ended.committer);
     };
     assert_eq!((start.partition, start.epoch), (PartitionId(0), Epoch(1)));
@@ -357,7 +357,7 @@ impl RunningLane {
 
     fn first_batch(&mut self) -> OutputBatch {
         match self.outputs.blocking_recv() {
-            Some(CommitterInput::Batch(batch)) => *batch,
+            Some(CommitterInput::Batch(batch, _)) => *batch,
             other => panic!("{other:?}"),
         }
     }
@@ -377,7 +377,7 @@ fn a_lane_releases_a_partition_behind_its_last_whole_round() {
     lane.commands.blocking_send(release).unwrap();
     let held = loop {
         match lane.outputs.blocking_recv().unwrap() {
-            CommitterInput::Batch(batch) => {
+            CommitterInput::Batch(batch, _) => {
                 assert_eq!(batch.from, end);
                 end = batch.to;
             }

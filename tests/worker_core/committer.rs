@@ -14,7 +14,7 @@ use foretell::domain::{Epoch, PartitionId};
 use foretell::ownership::Ownership;
 use foretell::produce::{
     CommitError, Committer, CommitterInput, CommitterSettings, Destination, Guarantee, Membership,
-    OutputBatch, ProducerSettings,
+    OutputBatch, ProducerSettings, Taken,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -176,7 +176,7 @@ fn start(mock: &Mock, guarantee: Guarantee) -> Result<Running, CommitError> {
 
 impl Running {
     fn send(&self, batch: OutputBatch) {
-        let input = CommitterInput::Batch(Box::new(batch));
+        let input = CommitterInput::Batch(Box::new(batch), Taken::default());
         self.inputs.try_send(input).unwrap();
     }
 

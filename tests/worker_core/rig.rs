@@ -17,7 +17,7 @@ use foretell::infer::{Batching, Forecaster, Package, Places, Runtime, WindowFeat
 use foretell::partition::{
     Lane, LaneCommand, LaneSettings, Lineage, Outlets, Serving, ServingModel, Step,
 };
-use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch};
+use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
 use foretell::window::{Table, WindowConfig, WindowSettings};
 use tokio::sync::{Notify, mpsc};
 
@@ -209,6 +209,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
             max_age,
         },
         encoder: ForecastEncoder::default(),
+        room: Room::default(),
     }
 }
 
@@ -243,7 +244,7 @@ pub(crate) fn run(
     let collect = async {
         let mut batches = Vec::new();
         while let Some(input) = outputs.recv().await {
-            let CommitterInput::Batch(one) = input else {
+            let CommitterInput::Batch(one, _) = input else {
                 panic!("nothing was to be released");
             };
             batches.push(*one);

@@ -1,7 +1,7 @@
 //! `foretell demo`: the whole path on one machine, with data, a broker and a worker in one process.
 //!
 //! The worker is the one of `foretell run`, started by the same code; the demo only sets its stage
-//! ([`stage`]), publishes ([`feed`]), reads what came of it ([`watch`]) and shows it ([`view`]).
+//! ([`stage`]), publishes ([`feed`]), reads what came of it ([`mod@watch`]) and shows it ([`view`]).
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
     ));
     telemetry::init(telemetry::Format::Human, &stage.config.worker.log_level)?;
     let exposition = Exposition::install()?;
-    let watched = Arc::new(Mutex::new(None));
+    let seen = Arc::new(Mutex::new(None));
     let beside = Beside {
         config: stage.config.clone(),
         connection: stage.connection.clone(),
@@ -95,13 +95,13 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         partitions: usize::from(arguments.partitions),
         speed: arguments.speed,
         follow: arguments.follow,
-        watched: Arc::clone(&watched),
+        seen: Arc::clone(&seen),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let served = worker::serve(
-        stage.config.clone(),
+        stage.config,
         environment.clone(),
         exposition.clone(),
         move |address, tasks| beside.start(address, tasks),
@@ -109,11 +109,8 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
     let result = runtime.block_on(served);
     runtime.shutdown_background();
     let code = result?;
-    let watched = watched
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    if let Some(watched) = watched {
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(watched) = seen {
         let outcomes = view::outcomes(&exposition.render());
         view::summary(&mut output::stdout(), &watched, &outcomes)?;
     }
@@ -146,8 +143,8 @@ struct Beside {
     partitions: usize,
     speed: Speed,
     follow: bool,
-    /// Where the watcher leaves what it saw.
-    watched: Arc<Mutex<Option<Watched>>>,
+    /// What the watcher saw, once it is done.
+    seen: Arc<Mutex<Option<Watched>>>,
 }
 
 impl Beside {
@@ -162,10 +159,10 @@ impl Beside {
             partitions,
             speed,
             follow,
-            watched,
+            seen,
         } = self;
         let drain = tasks.drain_token();
-        let publisher = {
+        let publishing = {
             let (connection, topic) = (connection.clone(), config.topics.observations.clone());
             let (published, drain) = (Arc::clone(&published), drain.clone());
             let publish = {
@@ -179,10 +176,10 @@ impl Beside {
                 Ok::<(), TaskError>(())
             }
         };
-        tasks.spawn(Task::Publisher, publisher);
+        tasks.spawn(Task::Publisher, publishing);
         tasks.spawn(Task::Watcher, async move {
             let stop = drain.clone();
-            let seen = blocking(move || {
+            let watching = blocking(move || {
                 watch(
                     &config,
                     &connection,
@@ -190,8 +187,8 @@ impl Beside {
                     (&published, &stop),
                 )
             });
-            let seen = seen.await?;
-            *watched.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+            let watched = watching.await?;
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(watched);
             drain.cancel();
             Ok::<(), TaskError>(())
         });
@@ -226,9 +223,9 @@ fn watch(
     (partitions, follow): (usize, bool),
     (published, stop): (&Published, &CancellationToken),
 ) -> Result<Watched, watch::WatchError> {
-    let mut view = View::new();
-    let watcher = Watcher::new(config, connection, partitions)?;
-    let watched = watcher.run(&mut view, published, (stop, follow));
+    let mut view = View::default();
+    let reader = Watcher::new(config, connection, partitions)?;
+    let watched = reader.run(&mut view, published, (stop, follow));
     view.finish();
     watched
 }

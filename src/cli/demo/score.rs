@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::cli::forecasts::Forecast;
+use crate::produce::readback::Forecast;
 
 /// Steps ahead that are scored.
 pub const HORIZONS: [usize; 3] = [1, 6, 12];
@@ -227,7 +227,7 @@ impl Features {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::forecasts::{Model, Source, Target};
+    use crate::produce::readback::{Model, Source, Target};
 
     fn forecast(origin: i64, offset: i64, mean: &[f64]) -> Forecast {
         Forecast {
@@ -262,9 +262,9 @@ mod tests {
     /// Feeds observations 0, 10, 20 ... of `y` and all forecasts, the latter before or after.
     fn scored(values: &[Option<f64>], forecasts: &[Forecast], forecasts_first: bool) -> Scores {
         let mut scores = Scores::default();
-        let observe = |scores: &mut Scores| {
+        let observe = |to: &mut Scores| {
             for (time, value) in (0..).step_by(10).zip(values) {
-                scores.observe("s", time, &[Some(99.0), *value], &features());
+                to.observe("s", time, &[Some(99.0), *value], &features());
             }
         };
         if !forecasts_first {

@@ -36,8 +36,9 @@ struct Place {
     series: Vec<ProgressBar>,
 }
 
-impl View {
-    pub fn new() -> Self {
+impl Default for View {
+    /// Lines in place on a terminal, plain ones elsewhere.
+    fn default() -> Self {
         let place = io::stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
             let published = all.add(ProgressBar::new(0));
@@ -56,7 +57,9 @@ impl View {
             next: Instant::now(),
         }
     }
+}
 
+impl View {
     /// Renews what is shown, if it is time to.
     pub fn show(&mut self, scores: &Scores, features: &Features, published: &Published) {
         let now = Instant::now();
@@ -71,12 +74,12 @@ impl View {
             .map(|(name, series)| line(name, series, features));
         if let Some(Place {
             all,
-            published,
+            published: bar,
             series,
         }) = &mut self.place
         {
-            published.set_length(total);
-            published.set_position(rows);
+            bar.set_length(total);
+            bar.set_position(rows);
             for (index, line) in lines.enumerate() {
                 if series.len() == index {
                     let added = all.add(ProgressBar::new_spinner());

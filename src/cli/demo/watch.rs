@@ -1,6 +1,6 @@
 //! The demo's reader: what was observed, what was forecast, and when everything is done.
 //!
-//! It reads the two topics as any application would, forecasts with read_committed. The work is done
+//! It reads the two topics as any application would, forecasts with `read_committed`. The work is done
 //! once the worker has committed every observation and every forecast of them has been read.
 
 use std::sync::atomic::Ordering;
@@ -17,12 +17,12 @@ use super::feed::Published;
 use super::score::{Features, Scores};
 use super::view::View;
 use crate::cli::clients::{Connection, Troubles};
-use crate::cli::forecasts::{ForecastReader, NoForecast};
 use crate::cli::tail::is_passing;
 use crate::config::Config;
 use crate::decode::{
     Decoder, DecoderConfig, DecoderError, Projection, SchemaError, SchemaFolder, WireFormat,
 };
+use crate::produce::readback::{ForecastReader, NoForecast};
 
 /// Records that are read of one topic before the other has its turn.
 const TURN_RECORDS: usize = 500;
@@ -249,13 +249,13 @@ impl Topic {
                     take(&message);
                     self.records += 1;
                     let next = usize::try_from(message.partition()).ok();
-                    if let Some(next) = next.and_then(|partition| self.next.get_mut(partition)) {
+                    if let Some(next) = next.and_then(|index| self.next.get_mut(index)) {
                         *next = message.offset() + 1;
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     let ended = usize::try_from(partition).ok();
-                    if let Some(ended) = ended.and_then(|partition| self.ended.get_mut(partition)) {
+                    if let Some(ended) = ended.and_then(|index| self.ended.get_mut(index)) {
                         *ended = true;
                     }
                 }

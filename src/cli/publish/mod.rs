@@ -1,7 +1,7 @@
 //! `foretell publish`: rows of a CSV or Parquet file become Avro observations on a topic.
 //!
 //! The file is read a row at a time: [`rows`] reads it, [`schema`] encodes, [`order`] decides when a
-//! row is due, [`send`] delivers. Nothing here judges an observation; that is the worker's.
+//! row is due, [`mod@send`] delivers. Nothing here judges an observation; that is the worker's.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
+mod cells;
 mod csv;
 mod layout;
 mod order;

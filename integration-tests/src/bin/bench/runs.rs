@@ -166,7 +166,7 @@ impl Bench {
     }
 }
 
-/// Counts what a read_committed reader sees, and keeps the last record.
+/// Counts what a `read_committed` reader sees, and keeps the last record.
 fn read_committed(cluster: &Cluster, topic: &str) -> Result<(u64, Option<Sample>)> {
     let mut client = cluster.client();
     client.set("group.id", "reader");
