@@ -260,13 +260,22 @@ fn log_cause(cause: &Cause, grace: Duration) {
     }
 }
 
-#[expect(
-    clippy::exit,
-    reason = "the second signal promises not to wait for destructors, and a producer's blocks"
-)]
 fn exit_at_once(signal: Signal) -> ! {
     warn!(%signal, "second signal: exiting at once, an open transaction is left to the broker");
-    std::process::exit(i32::from(signal.exit_code()))
+    leave(signal)
+}
+
+/// Ends the process without destructors, not even those of C and C++: ONNX Runtime and librdkafka
+/// free what threads that still run are using, and the heap is corrupted on the way out.
+pub fn leave(signal: Signal) -> ! {
+    #[expect(
+        unsafe_code,
+        reason = "std has no exit that skips the handlers of libraries"
+    )]
+    unsafe extern "C" {
+        safe fn _exit(status: std::ffi::c_int) -> !;
+    }
+    _exit(std::ffi::c_int::from(signal.exit_code()))
 }
 
 fn failure_of(error: JoinError) -> Failure {

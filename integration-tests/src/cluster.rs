@@ -212,7 +212,11 @@ impl Progress {
         deadline: Duration,
         mut each: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        let end = self.end()?;
+        let end = wait::until("the topic's ends are known", ANSWER, || match self.end() {
+            Ok(end) => Ok(Some(end)),
+            Err(error) if is_passing(&error) => Ok(None),
+            Err(error) => Err(error),
+        })?;
         let done = wait::until_true("the whole input is committed", deadline, || {
             each()?;
             match self.committed() {
@@ -266,6 +270,7 @@ fn is_passing(error: &anyhow::Error) -> bool {
                 | RDKafkaErrorCode::NotCoordinator
                 | RDKafkaErrorCode::CoordinatorLoadInProgress
                 | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
         )
     )
 }

@@ -17,8 +17,8 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 #[test]
 fn a_worker_that_is_told_to_stop_commits_what_it_has_and_leaves_the_rest() -> Result<()> {
     let mut scenario = Scenario::new(kafka::shared()?, "terminated", 4, small_rounds)?;
-    scenario.burst(300)?;
     for _ in 0..2 {
+        scenario.burst(400)?;
         let worker = at_work(&scenario)?;
         stop(worker)?;
         let open = Transactions::watch(&scenario.cluster)?.is_open("terminated")?;
@@ -55,7 +55,7 @@ fn a_second_signal_ends_a_worker_that_cannot_finish() -> Result<()> {
 /// Hundreds of transactions, so that a signal finds the work in the middle.
 fn small_rounds(job: Job) -> Job {
     job.set("COMMIT__INTERVAL_MIN", "0ms")
-        .set("WORKER__BATCH_MAX", "16")
+        .set("WORKER__BATCH_MAX", "4")
 }
 
 fn at_work(scenario: &Scenario) -> Result<Worker> {

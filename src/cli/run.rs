@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::config::{Config, Environment, LogFormat};
 use crate::http::{Admin, Readiness, Server, router};
 use crate::partition::Roster;
-use crate::shutdown::{Signals, Task, TaskError, Tasks};
+use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
 
 /// Run a worker until it is told to stop
@@ -61,7 +61,6 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         exposition,
         |_address, _tasks| {},
     ));
-    // A start that was interrupted still waits for a broker; the process does not.
     runtime.shutdown_background();
     result
 }
@@ -94,7 +93,7 @@ pub(super) async fn serve(
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
-            return Ok(ExitCode::from(signal.exit_code()));
+            leave(signal);
         }
         started = start => started.map_err(io::Error::other)??,
     };
@@ -152,6 +151,36 @@ async fn publish_readiness(
                 pending::<()>().await;
             },
             () = drain.cancelled(), if !drain.is_cancelled() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readiness_follows_the_roster_and_the_drain() {
+        let roster = |restoring| Roster {
+            joined: true,
+            restoring,
+            serving: 1,
+        };
+        let (change, watched) = watch::channel(roster(1));
+        let (publish, mut readiness) = watch::channel(Readiness::default());
+        let drain = CancellationToken::new();
+        let scenario = async {
+            let restoring = *readiness.wait_for(|now| now.joined).await.unwrap();
+            assert_eq!((restoring.restoring, restoring.draining), (1, false));
+            change.send_replace(roster(0));
+            let ready = *readiness.wait_for(|now| now.restoring == 0).await.unwrap();
+            assert!(ready.reasons().is_empty(), "{ready:?}");
+            drain.cancel();
+            assert!(readiness.wait_for(|now| now.draining).await.is_ok());
+        };
+        tokio::select! {
+            never = publish_readiness(watched, publish, drain.clone()) => match never {},
+            () = scenario => {}
         }
     }
 }

@@ -114,13 +114,18 @@ impl Hooks {
     ) -> KafkaResult<()> {
         let mut positioned = TopicPartitionList::with_capacity(partitions.count());
         for element in partitions.elements() {
-            // With auto.offset.reset=error and nothing committed a position must be named. Paused at
-            // the end reads nothing; the true position is sought once the partition is restored.
-            positioned.add_partition_offset(element.topic(), element.partition(), Offset::End)?;
+            // With auto.offset.reset=error and nothing committed a position must be named; the true one
+            // is sought once the partition is restored. Not a logical one such as the end: librdkafka
+            // looks that up, our pause outdates the answer, and its second look-up 500 ms later moves
+            // the partition to the end after we have sought its position, skipping what lies between.
+            let start = Offset::Offset(0);
+            positioned.add_partition_offset(element.topic(), element.partition(), start)?;
         }
+        // Before, so that no fetch at 0 is sent, which is out of range where the log has lost its
+        // beginning. librdkafka keeps an application's pause across un-assign and re-assign, so the
+        // state is set again afterwards and never assumed.
+        consumer.pause(&positioned)?;
         consumer.incremental_assign(&positioned)?;
-        // librdkafka keeps an application's pause across un-assign and re-assign, so the state is
-        // set each time and never assumed.
         consumer.pause(&positioned)?;
         check_elements(&positioned)?;
         let assigned: Vec<Assigned> = ids(partitions)

@@ -129,8 +129,13 @@ const RDKAFKA: &[&str] = &[
 const WORDS: [(&str, &[&str], &str); 12] = [
     (
         "unsafe",
-        NATIVE,
-        "rdkafka has no getters for the group's generation, and panics on some headers",
+        &[
+            "consume/group_metadata.rs",
+            "consume/raw_headers.rs",
+            "shutdown.rs",
+        ],
+        "rdkafka has no getters for the group's generation, and panics on some headers; std's exit \
+         runs the libraries' handlers",
     ),
     (
         "begin_transaction",

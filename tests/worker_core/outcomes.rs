@@ -282,7 +282,14 @@ fn named_headers_are_carried_on_and_one_that_is_too_large_is_left_behind() {
     assert_eq!(whole.sent.len(), 7);
     for sent in &whole.sent {
         let names: Vec<&str> = sent.headers.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(names, ["foretell.runtime", "traceparent"]);
+        assert_eq!(
+            names,
+            [
+                "foretell.runtime",
+                "traceparent",
+                "foretell.headers_left_out"
+            ]
+        );
         assert_eq!(sent.header("traceparent"), Some("00-17"));
     }
 }
