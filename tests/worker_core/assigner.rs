@@ -221,7 +221,9 @@ fn what_is_lost_is_discarded_and_what_is_revoked_is_released_by_its_lane() {
     let [
         LaneCommand::Serve(_),
         LaneCommand::Serve(_),
-        LaneCommand::Discard { partition: lost },
+        LaneCommand::Discard {
+            partition: discarded,
+        },
         LaneCommand::Release {
             partition: revoked, ..
         },
@@ -229,7 +231,7 @@ fn what_is_lost_is_discarded_and_what_is_revoked_is_released_by_its_lane() {
     else {
         panic!("{commands:?}");
     };
-    assert_eq!((lost.0, revoked.0), (0, 1));
+    assert_eq!((discarded.0, revoked.0), (0, 1));
     drop(commands);
     assert_eq!(wait.recv_timeout(DEADLINE), DISCONNECTED);
 }
@@ -239,15 +241,15 @@ fn partitions_are_spread_over_the_lanes_also_after_some_have_gone() {
     let running = start(3);
     let assigned: Vec<_> = (0..6).map(|id| one(id, 1)).collect();
     running.assign(&assigned);
-    for assigned in &assigned {
-        running.restored(*assigned, false);
+    for one in &assigned {
+        running.restored(*one, false);
     }
     let lost = RebalanceEvent::Lost(vec![PartitionId(0), PartitionId(3)]);
     running.send(AssignerInput::Rebalance(lost));
     let more: Vec<_> = (6..8).map(|id| one(id, 2)).collect();
     running.assign(&more);
-    for assigned in &more {
-        running.restored(*assigned, false);
+    for one in &more {
+        running.restored(*one, false);
     }
     let ended = running.stop();
     let serves = |lane: &Vec<LaneCommand>| {
@@ -263,8 +265,7 @@ fn partitions_are_spread_over_the_lanes_also_after_some_have_gone() {
 }
 
 #[test]
-fn no_hook_waits_for_an_assigner_or_a_lane_that_has_ended() {
-    // The lane is gone: the assigner says so, and the hook goes on.
+fn no_hook_waits_for_a_lane_that_has_ended() {
     let mut running = start(1);
     running.assign(&[one(0, 1)]);
     running.restored(one(0, 1), false);
@@ -276,8 +277,10 @@ fn no_hook_waits_for_an_assigner_or_a_lane_that_has_ended() {
         matches!(ended, Err(AssignerError::Gone("a lane"))),
         "{ended:?}"
     );
+}
 
-    // The assigner has ended over a partition that cannot be restored.
+#[test]
+fn no_hook_waits_for_an_assigner_that_has_ended() {
     let running = start(1);
     running.assign(&[one(0, 1)]);
     running.send(AssignerInput::Failed(RestoreError::OutOfRange {
@@ -380,10 +383,10 @@ fn a_lane_releases_a_partition_behind_its_last_whole_round() {
             }
             CommitterInput::Released {
                 partition: id,
-                released,
+                released: held,
             } => {
                 assert_eq!(id, partition);
-                break released;
+                break held;
             }
         }
     };

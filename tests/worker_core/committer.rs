@@ -210,7 +210,7 @@ fn batch(partition: i32, epoch: Epoch, (from, to): (i64, i64), count: usize) -> 
         batch.header("nothing", None);
     }
     batch.push(Destination::DeadLetters, None, |out| {
-        out.extend_from_slice(b"bad")
+        out.extend_from_slice(b"bad");
     });
     batch
 }
@@ -253,112 +253,136 @@ enum Fate {
     Ends,
 }
 
+/// Errors of the broker, each given once.
+const FATES: [(Api, Code, Fate); 25] = [
+    (
+        Api::Produce,
+        Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Fate::Committed,
+    ),
+    (
+        Api::Produce,
+        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        Fate::Committed,
+    ),
+    (
+        Api::Produce,
+        Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        Fate::Committed,
+    ),
+    (
+        Api::Produce,
+        Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        Fate::Ends,
+    ),
+    (
+        Api::AddPartitionsToTxn,
+        Code::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
+        Fate::Committed,
+    ),
+    (
+        Api::AddPartitionsToTxn,
+        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        Fate::Committed,
+    ),
+    (
+        Api::AddPartitionsToTxn,
+        Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
+        Fate::Ends,
+    ),
+    (
+        Api::AddOffsetsToTxn,
+        Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+        Fate::Committed,
+    ),
+    (
+        Api::AddOffsetsToTxn,
+        Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        Fate::Committed,
+    ),
+    (
+        Api::AddOffsetsToTxn,
+        Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+        Fate::Committed,
+    ),
+    (
+        Api::AddOffsetsToTxn,
+        Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING,
+        Fate::Committed,
+    ),
+    (
+        Api::AddOffsetsToTxn,
+        Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
+        Fate::Ends,
+    ),
+    (
+        Api::TxnOffsetCommit,
+        Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        Fate::Committed,
+    ),
+    (
+        Api::TxnOffsetCommit,
+        Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+        Fate::Committed,
+    ),
+    (
+        Api::TxnOffsetCommit,
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+        Fate::Committed,
+    ),
+    (
+        Api::TxnOffsetCommit,
+        Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
+        Fate::Committed,
+    ),
+    (
+        Api::TxnOffsetCommit,
+        Code::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        Fate::Ends,
+    ),
+    (
+        Api::EndTxn,
+        Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        Fate::Committed,
+    ),
+    (
+        Api::EndTxn,
+        Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+        Fate::Committed,
+    ),
+    (
+        Api::EndTxn,
+        Code::RD_KAFKA_RESP_ERR__TRANSPORT,
+        Fate::Committed,
+    ),
+    // librdkafka would have these aborted, but the coordinator may have committed.
+    (
+        Api::EndTxn,
+        Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        Fate::Ends,
+    ),
+    (Api::EndTxn, Code::RD_KAFKA_RESP_ERR_UNKNOWN, Fate::Ends),
+    (
+        Api::EndTxn,
+        Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
+        Fate::Ends,
+    ),
+    (
+        Api::EndTxn,
+        Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
+        Fate::Ends,
+    ),
+    (
+        Api::EndTxn,
+        Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        Fate::Ends,
+    ),
+];
+
 #[test]
 fn an_error_that_decides_nothing_ends_the_worker_and_any_other_is_followed_by_the_same_bytes() {
-    use Code::*;
-    use Fate::{Committed, Ends};
-    let cases = [
-        (
-            Api::Produce,
-            RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-            Committed,
-        ),
-        (
-            Api::Produce,
-            RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-            Committed,
-        ),
-        (
-            Api::Produce,
-            RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-            Committed,
-        ),
-        (Api::Produce, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Ends),
-        (
-            Api::AddPartitionsToTxn,
-            RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
-            Committed,
-        ),
-        (
-            Api::AddPartitionsToTxn,
-            RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-            Committed,
-        ),
-        (
-            Api::AddPartitionsToTxn,
-            RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
-            Ends,
-        ),
-        (
-            Api::AddOffsetsToTxn,
-            RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
-            Committed,
-        ),
-        (
-            Api::AddOffsetsToTxn,
-            RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
-            Committed,
-        ),
-        (
-            Api::AddOffsetsToTxn,
-            RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
-            Committed,
-        ),
-        (
-            Api::AddOffsetsToTxn,
-            RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING,
-            Committed,
-        ),
-        (
-            Api::AddOffsetsToTxn,
-            RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
-            Ends,
-        ),
-        (
-            Api::TxnOffsetCommit,
-            RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
-            Committed,
-        ),
-        (
-            Api::TxnOffsetCommit,
-            RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
-            Committed,
-        ),
-        (
-            Api::TxnOffsetCommit,
-            RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
-            Committed,
-        ),
-        (
-            Api::TxnOffsetCommit,
-            RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
-            Committed,
-        ),
-        (
-            Api::TxnOffsetCommit,
-            RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            Ends,
-        ),
-        (
-            Api::EndTxn,
-            RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
-            Committed,
-        ),
-        (
-            Api::EndTxn,
-            RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
-            Committed,
-        ),
-        (Api::EndTxn, RD_KAFKA_RESP_ERR__TRANSPORT, Committed),
-        // librdkafka would have these aborted, but the coordinator may have committed.
-        (Api::EndTxn, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, Ends),
-        (Api::EndTxn, RD_KAFKA_RESP_ERR_UNKNOWN, Ends),
-        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, Ends),
-        (Api::EndTxn, RD_KAFKA_RESP_ERR_PRODUCER_FENCED, Ends),
-        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Ends),
-    ];
     std::thread::scope(|scope| {
-        for (api, code, fate) in cases {
+        for (api, code, fate) in FATES {
             scope.spawn(move || check_fate(api, code, fate));
         }
     });
@@ -391,7 +415,7 @@ fn a_coordinator_that_comes_back_in_time_commits_and_one_that_does_not_ends_the_
     let mock = Mock::start();
     let running = start(&mock, Guarantee::ExactlyOnce).unwrap();
     let epoch = running.ownership.acquire(PartitionId(0));
-    let unavailable = [Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE; 10_000];
+    let unavailable = vec![Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE; 10_000];
     mock.cluster.request_errors(Api::EndTxn, &unavailable[..3]);
     running.send(batch(0, epoch, (0, 5), 5));
     wait_until(|| mock.forecasts().len() == 5);

@@ -4,14 +4,8 @@
 //! mock cluster, which can be told to answer with errors.
 
 #![expect(
-    clippy::large_stack_arrays,
     clippy::print_stdout,
-    clippy::semicolon_if_nothing_returned,
-    clippy::shadow_unrelated,
-    clippy::too_many_lines,
-    clippy::unused_self,
-    clippy::wildcard_enum_match_arm,
-    reason = "scenarios read top to bottom, and histograms are printed"
+    reason = "histograms are for who reads the test's output"
 )]
 
 #[cfg(test)]

@@ -92,9 +92,10 @@ fn every_outcome_and_every_reason_is_reached_and_the_counts_add_up() {
     }
     assert_eq!(counts.total(), u64::try_from(2 * RECORDS).unwrap());
     for (outcome, count) in counts.iter() {
-        let reason = match outcome {
-            Outcome::Rejected(reason) => reason.label(),
-            _ => "",
+        let reason = if let Outcome::Rejected(reason) = outcome {
+            reason.label()
+        } else {
+            ""
         };
         println!("{:>16} {reason:<22} {count:>6}", outcome.label());
         assert!(count >= LEAST, "{outcome:?} was reached {count} times");
@@ -240,11 +241,11 @@ fn a_forecast_of_a_record_older_than_max_age_is_not_published_and_its_state_is_k
     let fresh = run(Some(Duration::from_hours(1)));
     assert_eq!(all.metadata, fresh.metadata);
     let reader = Forecasts::new();
-    let published = |sent: &&Sent| {
+    let is_new = |sent: &&Sent| {
         let offset = reader.decode(sent.value.as_deref().unwrap()).source.offset;
         inputs[usize::try_from(offset).unwrap()].timestamp == Some(stamps[1])
     };
-    assert!(all.sent.iter().filter(published).eq(fresh.sent.iter()));
+    assert!(all.sent.iter().filter(is_new).eq(fresh.sent.iter()));
     let expired = fresh.outcomes.get(Outcome::Expired);
     let published = fresh.outcomes.get(Outcome::Forecast);
     assert!(expired > 300 && published > 300, "{expired} {published}");

@@ -86,11 +86,11 @@ impl Case {
         let Ok(step) = step;
         (step.unwrap(), attempts)
     }
+}
 
-    /// The plan of a worker that finds this output batch committed last.
-    fn plan(&self, committed: &OutputBatch, log_start: NextOffset) -> RebuildPlan {
-        RebuildPlan::proven(&committed.metadata, CONFIG_HASH, committed.to, log_start).unwrap()
-    }
+/// The plan of a worker that finds this output batch committed last.
+fn plan(committed: &OutputBatch, log_start: NextOffset) -> RebuildPlan {
+    RebuildPlan::proven(&committed.metadata, CONFIG_HASH, committed.to, log_start).unwrap()
 }
 
 fn forecasts(whole: &Whole) -> Vec<Forecast> {
@@ -111,7 +111,7 @@ fn restarts(case: &Case, cuts: usize, random: &mut Random) -> Vec<(usize, usize)
     for _ in 0..cuts {
         let at = random.below(batches.len() - 1);
         let committed = &batches[at];
-        let (mut step, attempts) = case.rebuild(case.plan(committed, NextOffset::ZERO));
+        let (mut step, attempts) = case.rebuild(plan(committed, NextOffset::ZERO));
         let metadata = CommitMetadata::decode(&committed.metadata).unwrap();
         assert_eq!(step.windows().checksum(), metadata.checksum);
         assert_eq!(step.lineage(), rig::lineage());
@@ -181,7 +181,7 @@ fn trimmed(case: &Case, cuts: usize, least: i64, random: &mut Random) -> Trimmed
         let rebuild = decoded(&committed.metadata).rebuild.offset.get();
         let newest = (committed.to.get() - least).max(rebuild);
         let log_start = next(random.int(rebuild, newest));
-        let (step, _) = case.rebuild(case.plan(committed, log_start));
+        let (step, _) = case.rebuild(plan(committed, log_start));
         seen.agreed += usize::from(step.lineage().whole_from == NextOffset::ZERO);
         let rest = case.run(Some(step), committed.to, random);
         let found = forecasts(&rig::whole(&rest, 0));
@@ -198,9 +198,9 @@ fn trimmed(case: &Case, cuts: usize, least: i64, random: &mut Random) -> Trimmed
 
         // A restart of what could not be proven is itself proven, and the flag stays where it is.
         let second = &rest[random.below(rest.len() - 1)];
-        let plan = case.plan(second, log_start);
-        let (again, _) = case.rebuild(plan);
-        assert_eq!(again.lineage(), plan.lineage);
+        let second_plan = plan(second, log_start);
+        let (again, _) = case.rebuild(second_plan);
+        assert_eq!(again.lineage(), second_plan.lineage);
         let proven = decoded(&second.metadata).checksum;
         assert_eq!(again.windows().checksum(), proven);
     }
@@ -236,8 +236,8 @@ fn without_metadata_forecasts_are_partial_until_their_windows_have_moved_on() {
     let batches = case.run(None, NextOffset::ZERO, &mut random);
     let at = batches.len() / 2;
     let (committed, log_start) = (&batches[at], next(30));
-    let plan = RebuildPlan::unproven(CONFIG_HASH, committed.to, log_start);
-    let (step, attempts) = case.rebuild(plan);
+    let unproven = RebuildPlan::unproven(CONFIG_HASH, committed.to, log_start);
+    let (step, attempts) = case.rebuild(unproven);
     assert_eq!(attempts.len(), 1);
     let rest = forecasts(&rig::whole(
         &case.run(Some(step), committed.to, &mut random),
@@ -245,13 +245,13 @@ fn without_metadata_forecasts_are_partial_until_their_windows_have_moved_on() {
     ));
     let expected = forecasts(&rig::whole(&batches[at + 1..], 0));
     let mut partial = 0;
-    for (forecast, expected) in rest.iter().zip(&expected) {
+    for (forecast, whole) in rest.iter().zip(&expected) {
         let row = (forecast.source.offset - committed.to.get()) / 3;
         assert_eq!(forecast.partial, row < 24 + 3 - 1, "row {row}");
         partial += usize::from(forecast.partial);
         let flagged = Forecast {
             partial: forecast.partial,
-            ..expected.clone()
+            ..whole.clone()
         };
         assert_eq!(*forecast, flagged);
     }

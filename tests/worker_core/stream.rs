@@ -42,8 +42,8 @@ fn rows(series: &str) -> Vec<Row> {
         let text = format!("{}Z", record[time].replace(' ', "T"));
         let at: jiff::Timestamp = text.parse().unwrap();
         let cell = |place: usize| {
-            let text = &record[place];
-            (!text.is_empty()).then(|| text.parse().unwrap())
+            let cell = &record[place];
+            (!cell.is_empty()).then(|| cell.parse().unwrap())
         };
         (at.as_millisecond(), columns.map(cell).to_vec())
     });
