@@ -7,9 +7,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cluster::Cluster;
 use crate::process::{Process, Signal, output};
@@ -155,8 +156,23 @@ impl Ports {
     }
 }
 
+/// Below the range that systems take the ports of outgoing connections from: one of those could sit on
+/// a broker's port while the broker is down and is to come back to it.
+const PORTS: std::ops::Range<u32> = 15_000..32_000;
+
+/// Binds a port of [`PORTS`]; each process begins somewhere else and never goes back.
 fn bind() -> Result<TcpListener> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?)
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let width = PORTS.end - PORTS.start;
+    let first = std::process::id().wrapping_mul(7919);
+    for _ in 0..width {
+        let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % width;
+        let port = u16::try_from(PORTS.start + at)?;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return Ok(listener);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// The broker's defaults, but for: one node, few internal partitions, no waiting for members that
