@@ -18,7 +18,7 @@ const IN_TRANSACTION: u32 = 12;
 const AT_WORK: u32 = 6;
 /// Kills while the worker starts, joins or restores.
 const STARTING: u32 = 4;
-const STRIKE: Duration = Duration::from_mins(1);
+const STRIKE: Duration = Duration::from_mins(4);
 /// Steps of load before each kill.
 const BURST: u32 = 25;
 
