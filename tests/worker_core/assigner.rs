@@ -291,13 +291,15 @@ fn no_hook_waits_for_an_assigner_that_has_ended() {
         log_end: next(9),
     }));
     let (released, wait) = sync_channel(1);
-    // Whether it still takes the event or not: the sender does not survive it.
-    let _taken = running
-        .inputs
-        .send(AssignerInput::Rebalance(RebalanceEvent::Revoked {
-            partitions: vec![PartitionId(0)],
-            released,
-        }));
+    // Taken, or given back as an error when the assigner was quicker: neither may keep the sender.
+    drop(
+        running
+            .inputs
+            .send(AssignerInput::Rebalance(RebalanceEvent::Revoked {
+                partitions: vec![PartitionId(0)],
+                released,
+            })),
+    );
     let ended = running.thread.join().unwrap();
     assert!(matches!(ended, Err(AssignerError::Restore(_))), "{ended:?}");
     drop(running.inputs);
