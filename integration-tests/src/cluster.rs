@@ -170,8 +170,12 @@ impl Progress {
             .sum())
     }
 
-    /// The committed offset of every partition.
+    /// The committed offset of every partition. Waits while a transaction that moves one is open.
     pub fn committed_each(&self) -> Result<Vec<(i32, Option<i64>)>> {
+        through_passing("the committed offsets are known", || self.ask_committed())
+    }
+
+    fn ask_committed(&self) -> Result<Vec<(i32, Option<i64>)>> {
         let mut list = TopicPartitionList::new();
         for &partition in &self.partitions {
             list.add_partition(&self.topic, partition);
@@ -195,6 +199,10 @@ impl Progress {
 
     /// The sum of the last stable offsets.
     pub fn end(&self) -> Result<i64> {
+        through_passing("the topic's ends are known", || self.ask_end())
+    }
+
+    fn ask_end(&self) -> Result<i64> {
         let mut end = 0;
         for &partition in &self.partitions {
             end += self
@@ -212,19 +220,10 @@ impl Progress {
         deadline: Duration,
         mut each: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        let end = wait::until("the topic's ends are known", ANSWER, || match self.end() {
-            Ok(end) => Ok(Some(end)),
-            Err(error) if is_passing(&error) => Ok(None),
-            Err(error) => Err(error),
-        })?;
+        let end = self.end()?;
         let done = wait::until_true("the whole input is committed", deadline, || {
             each()?;
-            match self.committed() {
-                Ok(committed) => Ok(committed >= end),
-                // The broker may be starting again.
-                Err(error) if is_passing(&error) => Ok(false),
-                Err(error) => Err(error),
-            }
+            Ok(self.committed()? >= end)
         });
         done.with_context(|| self.lag().unwrap_or_else(|error| error.to_string()))?;
         let committed = self.committed()?;
@@ -253,6 +252,15 @@ impl Progress {
             behind.join(", ")
         ))
     }
+}
+
+/// Asks until a broker that is starting, or a group that has no coordinator yet, has answered.
+fn through_passing<T>(what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+    wait::until(what, ANSWER, || match ask() {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if is_passing(&error) => Ok(None),
+        Err(error) => Err(error),
+    })
 }
 
 fn is_passing(error: &anyhow::Error) -> bool {
