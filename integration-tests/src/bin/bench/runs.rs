@@ -41,7 +41,7 @@ struct Bench {
     cluster: Cluster,
     lanes: usize,
     narrow: Input,
-    wide: Input,
+    wide: Option<Input>,
     sample: Option<Sample>,
     runs: u32,
 }
@@ -57,15 +57,19 @@ pub(crate) fn main(options: Options) -> Result<()> {
     let kafka = Kafka::start()?;
     let cluster = kafka.cluster();
     eprintln!("writing the input");
+    let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let wide = match wants("wide") {
+        true => Some(input::preload(&cluster, rounds, Width::Eleven)?),
+        false => None,
+    };
     let mut bench = Bench {
         narrow: input::preload(&cluster, rounds, Width::Three)?,
-        wide: input::preload(&cluster, rounds, Width::Eleven)?,
+        wide,
         cluster,
         lanes: available_parallelism()?.get(),
         sample: None,
         runs: 0,
     };
-    let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
     let mut table = Table::default();
     for number in 1..=repeat {
         eprintln!("repetition {number} of {repeat}");
@@ -91,7 +95,8 @@ pub(crate) fn main(options: Options) -> Result<()> {
     let sample = bench.sample.context("no forecast was seen")?;
     table.print(&Machine {
         lanes: bench.lanes,
-        input: [&bench.narrow, &bench.wide].map(|input| input.record_bytes),
+        input: bench.narrow.record_bytes,
+        wide: bench.wide.map(|input| input.record_bytes),
         output: sample.value.len() + sample.header.0.len() + sample.header.1.len(),
         rounds,
     })
@@ -109,10 +114,10 @@ impl Bench {
         })
     }
 
-    fn input(&self, width: Width) -> Input {
+    fn input(&self, width: Width) -> Result<Input> {
         match width {
-            Width::Three => self.narrow.clone(),
-            Width::Eleven => self.wide.clone(),
+            Width::Three => Ok(self.narrow.clone()),
+            Width::Eleven => self.wide.clone().context("the wide input was not written"),
         }
     }
 
@@ -124,7 +129,7 @@ impl Bench {
     /// One run of the worker, exactly once, with its default configuration, and the mean rows of
     /// its runs of the model.
     fn worker(&mut self, model: &str, width: Width, rows_max: u64) -> Result<(Steady, u64)> {
-        let input = self.input(width);
+        let input = self.input(width)?;
         let name = self.name("worker");
         let job = Job::new(&self.cluster, &name, &input.topic)?
             .model(model)?
@@ -160,7 +165,7 @@ impl Bench {
     }
 
     fn copy(&mut self, width: Width) -> Result<Steady> {
-        let input = self.input(width);
+        let input = self.input(width)?;
         let name = self.name("copy");
         let sample = self.sample.clone().context("run a worker first")?;
         bare_copy::measure(&self.cluster, &name, &input, &sample)
