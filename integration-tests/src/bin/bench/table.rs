@@ -298,7 +298,9 @@ fn heading(machine: &Machine) -> Result<Vec<String>> {
         format!("1,000 series, {rounds} rounds, 4 partitions, windows of 64; {lanes} lanes"),
         format!(
             "records of {input} bytes (3 features){} in, {output} bytes and the key out",
-            wide.map_or(String::new(), |wide| format!(" or {wide} bytes (11 features)"))
+            wide.map_or(String::new(), |wide| format!(
+                " or {wide} bytes (11 features)"
+            ))
         ),
     ])
 }
