@@ -42,7 +42,9 @@ deny: tools ## Advisories, licences and sources of the dependencies
 
 .PHONY: bench
 bench: setup setup-integration ## Measure, next to what the parts can do by themselves
-	@cargo bench $(LOCKED)
+	@cargo bench --locked --benches
+	@cargo build --release --locked -p foretell
+	@cargo run --release --locked -p integration-tests --bin bench
 
 .PHONY: setup
 setup: tools ## Fetch ONNX Runtime's library

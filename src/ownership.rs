@@ -2,8 +2,10 @@
 //!
 //! The broker checks the member and its generation, but not that an offset belongs to the member
 //! that commits it (PROTOCOL: `validateTransactionalOffsetCommit`), so ownership is enforced here.
-//! The rebalance hooks change the table; the committer holds it locked for a whole transaction, so a
-//! partition cannot change hands between the check and the commit. Nobody else writes it.
+//! The rebalance hooks change the table; the committer keeps it from losing an entry for a whole
+//! transaction, so a partition cannot change hands between the check and the commit. Nobody else
+//! writes it. Whoever only asks never waits for a transaction: a poll, or a restore that runs while
+//! the other partitions are served.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,15 @@ use crate::domain::{Epoch, PartitionId};
 /// A shared handle to the table.
 #[derive(Clone, Debug, Default)]
 pub struct Ownership {
-    table: Arc<Mutex<Table>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held for a whole transaction, and by whoever ends an epoch. Taken before the table.
+    commit: Mutex<()>,
+    /// Held for one look or one change.
+    table: Mutex<Table>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +44,7 @@ impl Ownership {
 
     /// Ends ownership. Blocks while a transaction is under way.
     pub fn release(&self, partition: PartitionId) {
+        let _no_commit = self.lock_commit();
         self.lock().epochs.remove(&partition);
     }
 
@@ -42,26 +53,40 @@ impl Ownership {
         self.lock().epochs.get(&partition) == Some(&epoch)
     }
 
-    /// Keeps ownership as it is until the guard is dropped.
+    /// Keeps every epoch from ending until the guard is dropped.
     pub fn freeze(&self) -> Frozen<'_> {
-        Frozen { table: self.lock() }
+        Frozen {
+            _commit: self.lock_commit(),
+            ownership: self,
+        }
+    }
+
+    fn lock_commit(&self) -> MutexGuard<'_, ()> {
+        self.shared
+            .commit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // The table is a map of numbers: a thread that panicked left it in a state that is valid.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ownership that cannot change while this exists.
+/// Ownership that cannot end while this exists.
 #[derive(Debug)]
 pub struct Frozen<'a> {
-    table: MutexGuard<'a, Table>,
+    _commit: MutexGuard<'a, ()>,
+    ownership: &'a Ownership,
 }
 
 impl Frozen<'_> {
     pub fn holds(&self, partition: PartitionId, epoch: Epoch) -> bool {
-        self.table.epochs.get(&partition) == Some(&epoch)
+        self.ownership.holds(partition, epoch)
     }
 }
 
@@ -80,5 +105,16 @@ mod tests {
         let second = ownership.acquire(partition);
         assert!(ownership.holds(partition, second) && !ownership.holds(partition, first));
         assert!(ownership.freeze().holds(partition, second));
+    }
+
+    #[test]
+    fn a_commit_keeps_nobody_from_asking_and_nothing_from_being_assigned() {
+        let ownership = Ownership::default();
+        let (kept, new) = (PartitionId(0), PartitionId(1));
+        let epoch = ownership.acquire(kept);
+        let frozen = ownership.freeze();
+        let other = ownership.acquire(new);
+        assert!(ownership.holds(kept, epoch) && ownership.holds(new, other));
+        assert!(frozen.holds(kept, epoch));
     }
 }

@@ -25,6 +25,10 @@ pub enum Task {
     Admin,
     /// Keeps the histograms of the metrics small between scrapes.
     MetricsUpkeep,
+    /// Publishes the data of the demo.
+    Publisher,
+    /// Reads and shows what comes of the demo, and ends it.
+    Watcher,
 }
 
 /// What a task failed with.
@@ -230,6 +234,8 @@ impl fmt::Display for Task {
             Self::Worker => "worker",
             Self::Admin => "admin",
             Self::MetricsUpkeep => "metrics-upkeep",
+            Self::Publisher => "publisher",
+            Self::Watcher => "watcher",
         })
     }
 }
@@ -238,15 +244,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped => f.write_str("ended though nothing had asked it to"),
-            Self::Failed(error) => {
-                write!(f, "failed: {error}")?;
-                let mut source = error.source();
-                while let Some(cause) = source {
-                    write!(f, ": {cause}")?;
-                    source = cause.source();
-                }
-                Ok(())
-            }
+            Self::Failed(error) => write!(f, "failed: {error}"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
         }
     }
@@ -262,13 +260,22 @@ fn log_cause(cause: &Cause, grace: Duration) {
     }
 }
 
-#[expect(
-    clippy::exit,
-    reason = "the second signal promises not to wait for destructors, and a producer's blocks"
-)]
 fn exit_at_once(signal: Signal) -> ! {
     warn!(%signal, "second signal: exiting at once, an open transaction is left to the broker");
-    std::process::exit(i32::from(signal.exit_code()))
+    leave(signal)
+}
+
+/// Ends the process without destructors, not even those of C and C++: ONNX Runtime and librdkafka
+/// free what threads that still run are using, and the heap is corrupted on the way out.
+pub fn leave(signal: Signal) -> ! {
+    #[expect(
+        unsafe_code,
+        reason = "std has no exit that skips the handlers of libraries"
+    )]
+    unsafe extern "C" {
+        safe fn _exit(status: std::ffi::c_int) -> !;
+    }
+    _exit(std::ffi::c_int::from(signal.exit_code()))
 }
 
 fn failure_of(error: JoinError) -> Failure {
@@ -350,11 +357,7 @@ mod tests {
     async fn panics_and_errors_are_told_with_the_task() {
         let mut tasks = Tasks::default();
         let drain = tasks.drain_token();
-        tasks.spawn(Task::Worker, async {
-            let torn: Result<(), TaskError> = Err("torn transaction".into());
-            torn.unwrap();
-            Ok::<_, TaskError>(())
-        });
+        tasks.spawn::<TaskError>(Task::Worker, async { panic!("torn transaction") });
         tasks.spawn(Task::Admin, async move {
             drain.cancelled().await;
             Err("port lost")
@@ -362,8 +365,7 @@ mod tests {
         let ended = tasks.run(no_signal, GRACE).await;
         assert_eq!(
             ended.to_string(),
-            "task worker panicked: called `Result::unwrap()` on an `Err` value: \"torn transaction\"; \
-             task admin failed: port lost while draining"
+            "task worker panicked: torn transaction; task admin failed: port lost while draining"
         );
     }
 

@@ -61,22 +61,33 @@ impl Cluster {
 
     /// Creates a topic with one replica and waits until clients see its partitions.
     pub fn create_topic(&self, name: &str, partitions: usize) -> Result<()> {
+        self.create_topic_with(name, partitions, ("cleanup.policy", "delete"))
+    }
+
+    /// As [`Self::create_topic`], with a configuration key of the topic and its value.
+    pub fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: usize,
+        (key, value): (&str, &str),
+    ) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         // The sample data's timestamps are years old: with the default retention they would go.
         let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(1))
-            .set("retention.ms", "-1");
+            .set("retention.ms", "-1")
+            .set(key, value);
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let created = runtime.block_on(admin.create_topics([&topic], &options))?;
-        for topic in created {
-            topic.map_err(|(topic, error)| anyhow!("cannot create {topic}: {error}"))?;
+        for answer in created {
+            answer.map_err(|(failed, error)| anyhow!("cannot create {failed}: {error}"))?;
         }
         let consumer: BaseConsumer = self.client().create()?;
         wait::until_true(&format!("{name} has its partitions"), ANSWER, || {
             let metadata = consumer.fetch_metadata(Some(name), ANSWER)?;
-            Ok(metadata.topics().iter().any(|topic| {
-                topic.partitions().len() == partitions
-                    && topic
+            Ok(metadata.topics().iter().any(|found| {
+                found.partitions().len() == partitions
+                    && found
                         .partitions()
                         .iter()
                         .all(|partition| partition.leader() >= 0)
@@ -84,11 +95,27 @@ impl Cluster {
         })
     }
 
+    /// Deletes all records that a topic has now, as retention does.
+    pub fn delete_records(&self, topic: &str) -> Result<()> {
+        let mut all = TopicPartitionList::new();
+        for partition in 0..self.partitions(topic)? {
+            all.add_partition_offset(topic, partition, Offset::End)?;
+        }
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let deleted = runtime.block_on(admin.delete_records(&all, &options))?;
+        for element in deleted.elements() {
+            element.error()?;
+        }
+        Ok(())
+    }
+
     pub fn partitions(&self, topic: &str) -> Result<i32> {
         let consumer: BaseConsumer = self.client().create()?;
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
-        let topic = metadata.topics().first().context("no such topic")?;
-        Ok(i32::try_from(topic.partitions().len())?)
+        let found = metadata.topics().first().context("no such topic")?;
+        Ok(i32::try_from(found.partitions().len())?)
     }
 
     /// Watches how far a group has come in a topic.
@@ -185,7 +212,11 @@ impl Progress {
         deadline: Duration,
         mut each: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        let end = self.end()?;
+        let end = wait::until("the topic's ends are known", ANSWER, || match self.end() {
+            Ok(end) => Ok(Some(end)),
+            Err(error) if is_passing(&error) => Ok(None),
+            Err(error) => Err(error),
+        })?;
         let done = wait::until_true("the whole input is committed", deadline, || {
             each()?;
             match self.committed() {
@@ -239,6 +270,7 @@ fn is_passing(error: &anyhow::Error) -> bool {
                 | RDKafkaErrorCode::NotCoordinator
                 | RDKafkaErrorCode::CoordinatorLoadInProgress
                 | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
         )
     )
 }

@@ -1,4 +1,4 @@
-//! A single-node Kafka in KRaft mode, started from its jars on free ports in a scratch folder.
+//! A single-node Kafka in `KRaft` mode, started from its jars on free ports in a scratch folder.
 //!
 //! [`shared`] is what most tests use: one broker for the whole test process. A test that restarts
 //! its broker starts one of its own.
@@ -7,9 +7,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cluster::Cluster;
 use crate::process::{Process, Signal, output};
@@ -18,7 +19,7 @@ use crate::{scratch, wait};
 
 /// Starting takes about 3 s on an idle machine.
 const START_DEADLINE: Duration = Duration::from_secs(90);
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
 /// Another process may take a port between our looking for it and Kafka's binding it.
 const PORT_ATTEMPTS: u32 = 3;
 
@@ -101,11 +102,19 @@ impl Kafka {
         self.process.take().context("Kafka is not running")?.kill()
     }
 
+    /// Sends the broker's process a signal: `Stop` makes it silent without closing a connection.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process
+            .as_ref()
+            .context("Kafka is not running")?
+            .signal(signal)
+    }
+
     /// Starts the broker again on its folder and ports, and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
         let mut java = Tools::get()?.java("kafka.Kafka", "512m");
         java.arg(self.properties());
-        let mut process = Process::start(java, &self.folder.join("kafka.log"))?;
+        let mut process = Process::start(&java, &self.folder.join("kafka.log"))?;
         let cluster = self.cluster();
         wait::until_true("Kafka answers", START_DEADLINE, || {
             process.ensure_alive()?;
@@ -147,8 +156,23 @@ impl Ports {
     }
 }
 
+/// Below the range that systems take the ports of outgoing connections from: one of those could sit on
+/// a broker's port while the broker is down and is to come back to it.
+const PORTS: std::ops::Range<u32> = 15_000..32_000;
+
+/// Binds a port of [`PORTS`]; each process begins somewhere else and never goes back.
 fn bind() -> Result<TcpListener> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?)
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let width = PORTS.end - PORTS.start;
+    let first = std::process::id().wrapping_mul(7919);
+    for _ in 0..width {
+        let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % width;
+        let port = u16::try_from(PORTS.start + at)?;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return Ok(listener);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// The broker's defaults, but for: one node, few internal partitions, no waiting for members that

@@ -5,6 +5,7 @@
 //! process itself is killed. Every wait is for a condition and has a deadline ([`wait`]).
 
 pub mod cluster;
+pub mod forecast;
 pub mod kafka;
 pub mod observation;
 pub mod process;

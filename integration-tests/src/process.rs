@@ -5,6 +5,7 @@
 //! signal is bound to the *thread* that started the child, so one thread starts them all and lives
 //! as long as the test process: a test's own thread ends with its test, the shared Kafka does not.
 
+use std::borrow::Borrow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -46,9 +47,9 @@ impl Signal {
 
 impl Process {
     /// Starts a command whose standard output and error go to `log`, appended.
-    pub fn start(command: Command, log: &Path) -> Result<Self> {
+    pub fn start(command: impl Borrow<Command>, log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
-        let mut bound = bound_to_us(&command);
+        let mut bound = bound_to_us(command.borrow());
         bound
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -201,9 +202,9 @@ fn spawn(command: Command) -> Result<Child> {
     let starter = STARTER.get_or_init(|| {
         let (orders, receiver) = sync_channel::<Order>(16);
         thread::spawn(move || {
-            for (mut command, answer) in receiver {
+            for (mut ordered, answer) in receiver {
                 // The asker waits for the answer, so sending cannot fail.
-                drop(answer.send(command.spawn()));
+                drop(answer.send(ordered.spawn()));
             }
         });
         orders

@@ -1,4 +1,4 @@
-//! What a topic's read_committed readers see, by Kafka's own Java client.
+//! What a topic's `read_committed` readers see, by Kafka's own Java client.
 
 use std::collections::BTreeMap;
 
@@ -53,9 +53,12 @@ pub fn read_committed(cluster: &Cluster, topic: &str) -> Result<Vec<Seen>> {
         .collect()
 }
 
+/// Partition and key, to the values in the order in which they are read.
+pub type ValuesByKey<'a> = BTreeMap<(i32, &'a str), Vec<&'a [u8]>>;
+
 /// The values of each key in the order in which a reader of its partition gets them.
-pub fn values_by_key(records: &[Seen]) -> Result<BTreeMap<(i32, &str), Vec<&[u8]>>> {
-    let mut values: BTreeMap<_, Vec<&[u8]>> = BTreeMap::new();
+pub fn values_by_key(records: &[Seen]) -> Result<ValuesByKey<'_>> {
+    let mut values = ValuesByKey::new();
     for record in records {
         let value = record
             .value

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cluster::{Cluster, Progress, Writer};
+use crate::cluster::{Cluster, NewRecord, Progress, Writer};
 use crate::observation::Load;
-use crate::read::{read_committed, values_by_key};
+use crate::read::{ValuesByKey, read_committed, values_by_key};
 use crate::worker::{GAP_MAX, Job, WINDOW, Worker};
 
 /// For all that is in the input topic to be processed.
@@ -60,6 +60,24 @@ impl Scenario {
         self.writer.flush()
     }
 
+    /// Writes one record that is not part of the load.
+    pub fn send(&self, record: &NewRecord) -> Result<()> {
+        self.writer.send(&self.input, record)?;
+        self.writer.flush()
+    }
+
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// Starts a worker, waits until all of the input is processed, and ends it.
+    pub fn run_to_end(&self) -> Result<()> {
+        let mut workers = [self.job.start("a")?];
+        self.catch_up(&mut workers)?;
+        let [worker] = workers;
+        stop(worker)
+    }
+
     /// Waits until the group has committed all of the input.
     pub fn catch_up(&self, workers: &mut [Worker]) -> Result<()> {
         self.progress.wait_for_end(CATCH_UP, || {
@@ -79,7 +97,7 @@ impl Scenario {
         straight
             .progress()?
             .wait_for_end(CATCH_UP, || worker.ensure_alive())?;
-        worker.terminate(END)?;
+        stop(worker)?;
 
         let letters = read_committed(&self.cluster, &self.job.dead_letters())?;
         if let Some(letter) = letters.first() {
@@ -117,7 +135,7 @@ impl Scenario {
 
     /// Fails unless there is a forecast for every observation that makes one due, counted from the
     /// load itself.
-    fn ensure_complete(&self, forecasts: &BTreeMap<(i32, &str), Vec<&[u8]>>) -> Result<()> {
+    pub fn ensure_complete(&self, forecasts: &ValuesByKey<'_>) -> Result<()> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for ((_, key), values) in forecasts {
             ensure!(
@@ -137,4 +155,11 @@ impl Scenario {
         );
         Ok(())
     }
+}
+
+/// Ends a worker as an operator does; it must agree.
+pub fn stop(mut worker: Worker) -> Result<()> {
+    let status = worker.terminate(END)?;
+    ensure!(status.success(), "{status}\n{}", worker.log_tail());
+    Ok(())
 }

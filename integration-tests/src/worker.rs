@@ -21,7 +21,7 @@ use crate::tools::{here, in_repository};
 use crate::wait;
 
 /// From the start to every partition restored and served.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 const HTTP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The model whose forecast is its newest observation, so that a test can tell it by looking.
@@ -49,10 +49,10 @@ impl Job {
         let schemas = scratch::folder("schemas")?;
         for file in fs::read_dir(in_repository("schemas")?)? {
             let file = file?.path();
-            if let (Some(name), true) =
+            if let (Some(schema), true) =
                 (file.file_name(), file.extension() == Some("avsc".as_ref()))
             {
-                fs::copy(&file, schemas.join(name))?;
+                fs::copy(&file, schemas.join(schema))?;
             }
         }
         Observations::publish_schema(&schemas)?;
@@ -77,6 +77,7 @@ impl Job {
     }
 
     /// With another address of the brokers.
+    #[must_use]
     pub fn brokers(mut self, brokers: &str) -> Self {
         brokers.clone_into(&mut self.brokers);
         self
@@ -84,6 +85,7 @@ impl Job {
 
     /// With another value of a configuration key, named as its environment variable names it after
     /// `FORETELL__`.
+    #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.overrides
             .push((format!("FORETELL__{key}"), value.to_owned()));
@@ -121,7 +123,7 @@ impl Job {
         let mut command = Command::new(binary()?);
         command.arg("run").arg("-c").arg(config);
         command.envs(self.overrides.iter().map(|(name, value)| (name, value)));
-        let process = Process::start(command, &folder.join("worker.log"))?;
+        let process = Process::start(&command, &folder.join("worker.log"))?;
         Ok(Worker { process, port })
     }
 
@@ -151,7 +153,7 @@ forecasts = {forecasts:?}
 dead_letters = {dead_letters:?}
 [input]
 wire_format = "single_object"
-schema_folder = {schemas:?}
+schema_folder = "{schemas}"
 series_field = "series"
 time_field = "time"
 [window]
@@ -160,7 +162,7 @@ length = {WINDOW}
 gap_max = {GAP_MAX}
 features = [{features}]
 [model]
-initial = {model:?}
+initial = "{model}"
 [admin]
 listen = "127.0.0.1:{port}"
 "#,
@@ -169,9 +171,9 @@ listen = "127.0.0.1:{port}"
             observations = self.observations,
             forecasts = self.forecasts(),
             dead_letters = self.dead_letters(),
-            schemas = self.schemas,
+            schemas = self.schemas.display(),
             features = features.join(", "),
-            model = self.model,
+            model = self.model.display(),
         )?;
         Ok(text)
     }
@@ -283,7 +285,7 @@ fn find_binary() -> Result<PathBuf> {
     }
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--locked", "-p", "foretell", "--bin", "foretell"])
+        .args(["build", "--locked", "--workspace", "--bins"])
         .current_dir(root);
     if profile.file_name() == Some("release".as_ref()) {
         cargo.arg("--release");

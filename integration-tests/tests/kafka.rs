@@ -80,9 +80,9 @@ fn keys_nulls_and_timestamps_come_back_as_written() -> Result<()> {
     writer.flush()?;
     let seen = read_committed(&cluster, "as-written")?;
     assert_eq!(seen.len(), records.len());
-    for (seen, written) in seen.iter().zip(&records) {
-        assert_eq!((&seen.key, &seen.value), (&written.key, &written.value));
-        assert_eq!(seen.timestamp, written.timestamp_ms);
+    for (found, written) in seen.iter().zip(&records) {
+        assert_eq!((&found.key, &found.value), (&written.key, &written.value));
+        assert_eq!(found.timestamp, written.timestamp_ms);
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ fn a_dropped_process_is_gone() -> Result<()> {
     let log = scratch::folder("dropped")?.join("log");
     let mut command = Command::new("sleep");
     command.arg("1000");
-    let process = Process::start(command, &log)?;
+    let process = Process::start(&command, &log)?;
     let folder = format!("/proc/{}", process.id());
     ensure!(Path::new(&folder).exists(), "it runs");
     drop(process);
@@ -130,7 +130,7 @@ fn a_process_is_bound_to_the_test_process_not_to_the_thread_of_a_test() -> Resul
     let process = std::thread::spawn(move || {
         let mut command = Command::new("sleep");
         command.arg("1000");
-        Process::start(command, &log)
+        Process::start(&command, &log)
     });
     let mut process = process.join().ok().context("the thread panicked")??;
     wait::until_true("setpriv has become sleep", DEADLINE, || {

@@ -6,8 +6,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use integration_tests::kafka;
 use integration_tests::observation::FEATURES;
 use integration_tests::process::output;
@@ -16,6 +19,12 @@ use integration_tests::scratch;
 use integration_tests::tools::{Tools, in_repository};
 use integration_tests::worker::{GAP_MAX, Job, LAST_VALUE, WINDOW};
 use serde_json::{Value, json};
+
+/// What the oracle has agreed to: its command, and the forecasts as Java printed them.
+struct Checked {
+    oracle: Command,
+    forecasts: String,
+}
 
 /// One run of the oracle.
 struct Case {
@@ -35,7 +44,8 @@ fn last_value_on_one_partition() -> Result<()> {
         partitions: 1,
         rows_max: 4_000,
         copies: 1,
-    })
+    })?;
+    Ok(())
 }
 
 #[test]
@@ -46,7 +56,8 @@ fn last_value_on_64_partitions() -> Result<()> {
         partitions: 64,
         rows_max: 300,
         copies: 20,
-    })
+    })?;
+    Ok(())
 }
 
 #[test]
@@ -57,7 +68,8 @@ fn gru_on_one_partition() -> Result<()> {
         partitions: 1,
         rows_max: 800,
         copies: 1,
-    })
+    })?;
+    Ok(())
 }
 
 #[test]
@@ -68,18 +80,20 @@ fn gru_on_64_partitions() -> Result<()> {
         partitions: 64,
         rows_max: 200,
         copies: 8,
-    })
+    })?;
+    Ok(())
 }
 
 #[test]
 fn quantiles_with_calendar_and_a_limit_on_imputed_cells() -> Result<()> {
-    check(&Case {
+    let checked = check(&Case {
         name: "oracle-quantiles",
         model: "tests/models/gru_quantiles.onnx",
         partitions: 4,
         rows_max: 400,
         copies: 2,
-    })
+    })?;
+    ensure_it_notices(&checked)
 }
 
 #[test]
@@ -90,7 +104,8 @@ fn recursive_on_one_partition() -> Result<()> {
         partitions: 1,
         rows_max: 800,
         copies: 1,
-    })
+    })?;
+    Ok(())
 }
 
 #[test]
@@ -101,11 +116,12 @@ fn recursive_on_64_partitions() -> Result<()> {
         partitions: 64,
         rows_max: 100,
         copies: 20,
-    })
+    })?;
+    Ok(())
 }
 
 #[track_caller]
-fn check(case: &Case) -> Result<()> {
+fn check(case: &Case) -> Result<Checked> {
     let Case {
         name,
         model,
@@ -146,15 +162,39 @@ fn check(case: &Case) -> Result<()> {
     fs::write(&file, check.to_string())?;
     let mut java = Tools::get()?.java("ReadCommitted", "1g");
     java.args([cluster.brokers(), &job.forecasts()]);
-    let forecasts = output(&java, b"")?;
+    let forecasts = String::from_utf8(output(&java, b"")?)?;
     let mut oracle = Tools::get()?.python("oracle.py");
     oracle.arg(file);
-    let summary: Value = serde_json::from_slice(&output(&oracle, &forecasts)?)?;
+    let summary: Value = serde_json::from_slice(&output(&oracle, forecasts.as_bytes())?)?;
     // The comparison must have compared something, imputed values among it.
-    let count = |name: &str| summary[name].as_u64().context("not a count");
+    let count = |what: &str| summary[what].as_u64().context("not a count");
     ensure!(
         count("forecasts")? > 100 && count("imputed")? > 10,
         "{name}: {summary}"
+    );
+    Ok(Checked { oracle, forecasts })
+}
+
+/// An oracle that agrees to everything would pass every test above.
+fn ensure_it_notices(checked: &Checked) -> Result<()> {
+    let Checked { oracle, forecasts } = checked;
+    let (first, others) = forecasts.split_once('\n').context("no forecasts")?;
+    let refuses = |altered: &str| output(oracle, altered.as_bytes()).is_err();
+    ensure!(refuses(others), "a forecast that is missing went unnoticed");
+    ensure!(
+        refuses(&format!("{first}\n{forecasts}")),
+        "a doubled forecast went unnoticed"
+    );
+    let mut record: Value = serde_json::from_str(first)?;
+    let value = record["value"].as_str().context("no value")?;
+    let mut bytes = STANDARD.decode(value)?;
+    // A byte in the middle is one of the forecast's values.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    record["value"] = STANDARD.encode(bytes).into();
+    ensure!(
+        refuses(&format!("{record}\n{others}")),
+        "another value went unnoticed"
     );
     Ok(())
 }

@@ -28,18 +28,20 @@ use crate::consume::{
     ReplayError, Replayer, check_cleanup, probe,
 };
 use crate::decode::{DecoderError, SchemaError};
-use crate::infer::{BindError, CheckError, LoadError, PackageError, RuntimeError};
+use crate::infer::{BindError, CheckError, ForeignBatch, LoadError, PackageError, RuntimeError};
 use crate::ownership::Ownership;
 use crate::partition::{
     Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, RestoreSettings,
     Restorer, Roster,
 };
 use crate::produce::{
-    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership,
+    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership, Room,
 };
 use crate::window::WindowConfigError;
 
 use model::Loaded;
+pub use model::onnxruntime_places;
+
 use threads::{Ended, Threads};
 
 /// Why a worker does not start.
@@ -53,6 +55,8 @@ pub enum StartError {
     Check(#[from] CheckError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Warm(#[from] ForeignBatch),
     #[error("the model does not fit the windows of this worker: {0}")]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -98,6 +102,9 @@ const LANE_COMMANDS_MAX: usize = 1024;
 const COMMITTER_INPUTS_PER_LANE: usize = 256;
 /// How long a topic is looked for at start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the broker may take to tell the input topic's settings. It has just answered the probe,
+/// so this is short: librdkafka's mock cluster never answers.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A worker whose threads run.
 #[derive(Debug)]
@@ -194,6 +201,7 @@ impl App {
 
     async fn stop(mut self) -> Result<(), RunError> {
         // A thread that has ended takes no command; its own end says why.
+        // Its queue holds a command for every partition there can be, so it has room for this one.
         let _unless_ended = self.poller.try_send(PollCommand::Close);
         for _ in 0..self.threads {
             let Some(Ended { thread, result }) = self.ended.recv().await else {
@@ -215,7 +223,7 @@ fn check_input_topic(client: &ClientSettings, topic: &str) -> Result<(), StartEr
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
-    match runtime.block_on(check_cleanup(client, topic, PROBE_TIMEOUT))? {
+    match runtime.block_on(check_cleanup(client, topic, SETTINGS_TIMEOUT))? {
         Cleanup::Delete => {}
         Cleanup::Unknown { reason } => {
             warn!(
@@ -288,6 +296,7 @@ impl<'a> Wiring<'a> {
         partitions: NonZeroU32,
         to_committer: &mpsc::Sender<CommitterInput>,
     ) -> Result<Vec<LaneHandle>, StartError> {
+        let room = Room::default();
         let servings = model.per_lane(self.config.worker.lanes.get())?;
         let start = |(index, serving)| {
             let (commands, lane_commands) = mpsc::channel(LANE_COMMANDS_MAX);
@@ -297,6 +306,7 @@ impl<'a> Wiring<'a> {
                 batch_max: self.config.worker.batch_max.get(),
                 outlets: settings::outlets(self.config, partitions),
                 encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
+                room: room.clone(),
             };
             let committer = to_committer.clone();
             let lane = Lane::new(

@@ -7,8 +7,9 @@ use tracing::info;
 
 use super::StartError;
 use crate::config::{Config, Environment};
+use crate::domain::Timestamp;
 use crate::infer::{
-    Batching, Binding, Forecaster, Package, Places, Runtime, WindowFeatures, check,
+    Batch, Batching, Binding, Forecaster, Package, Places, Runtime, WindowFeatures, check,
 };
 use crate::partition::ServingModel;
 use crate::telemetry::metrics;
@@ -24,7 +25,7 @@ pub(super) struct Loaded {
 
 /// Finds ONNX Runtime, reads the package, recomputes its examples and binds it to the windows.
 pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded, StartError> {
-    let runtime = Runtime::load(&places(environment).candidates())?;
+    let runtime = Runtime::load(&onnxruntime_places(environment).candidates())?;
     let package = Package::read(&config.model.initial)?;
     let binding = package.contract().bind(&WindowFeatures {
         step_ms: config.window.grid.step_ms(),
@@ -48,7 +49,8 @@ pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded,
     })
 }
 
-fn places(environment: &Environment) -> Places {
+/// Where ONNX Runtime is looked for.
+pub fn onnxruntime_places(environment: &Environment) -> Places {
     let path = |name: &str| environment.get(name).map(PathBuf::from);
     Places {
         ort_dylib_path: path("ORT_DYLIB_PATH"),
@@ -68,20 +70,35 @@ impl Loaded {
             self.runtime.instruction_set()
         )
         .into();
-        (0..lanes)
-            .map(|_| {
-                let package = Arc::clone(&self.package);
-                Ok(ServingModel {
-                    forecaster: Forecaster::new(
-                        &self.runtime,
-                        Arc::clone(&package),
-                        self.batching,
-                    )?,
-                    package,
-                    binding: self.binding.clone(),
-                    runtime: Arc::clone(&runtime),
-                })
+        let serve = |_lane| {
+            let package = Arc::clone(&self.package);
+            let mut forecaster =
+                Forecaster::new(&self.runtime, Arc::clone(&package), self.batching)?;
+            warm(&mut forecaster)?;
+            Ok(ServingModel {
+                forecaster,
+                package,
+                binding: self.binding.clone(),
+                runtime: Arc::clone(&runtime),
             })
-            .collect()
+        };
+        (0..lanes).map(serve).collect()
     }
+}
+
+/// Runs the first example at several batch sizes: ONNX Runtime allocates at the first run of a shape,
+/// which no observation shall wait for.
+fn warm(forecaster: &mut Forecaster) -> Result<(), StartError> {
+    let package = Arc::clone(forecaster.package());
+    let Some(example) = package.contract().examples().first() else {
+        return Ok(());
+    };
+    for rows in [1, 8, 64] {
+        let mut batch = Batch::new(&package, rows);
+        for _ in 0..rows {
+            batch.push(&example.values, Timestamp(example.origin_ms));
+        }
+        forecaster.run(&batch)?;
+    }
+    Ok(())
 }

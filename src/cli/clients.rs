@@ -62,6 +62,13 @@ impl Connection {
         }
     }
 
+    /// The same connection to other brokers.
+    #[must_use]
+    pub fn to(self, brokers: &str) -> Self {
+        let brokers = brokers.to_owned();
+        Self { brokers, ..self }
+    }
+
     /// Security settings and the like.
     pub fn properties(&self) -> &Properties {
         &self.properties

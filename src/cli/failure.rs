@@ -55,14 +55,49 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The error and what caused it, outermost first.
+    /// The error and what caused it, outermost first. Many errors say their cause themselves: what is
+    /// said already is not said again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)?;
+        let mut said = self.error.to_string();
         let mut source = self.error.source();
         while let Some(cause) = source {
-            write!(f, "\n  because: {cause}")?;
+            let cause_text = cause.to_string();
+            if !said.contains(&cause_text) {
+                said.push_str("\n  because: ");
+                said.push_str(&cause_text);
+            }
             source = cause.source();
         }
-        Ok(())
+        f.write_str(&said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    fn link(text: &'static str, source: Option<Link>) -> Link {
+        Link {
+            text,
+            source: source.map(Box::new),
+        }
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let disk = link("disk full", None);
+        let write = link("cannot write: disk full", Some(disk));
+        let failure = Failure::from(link("no snapshot", Some(write)));
+        assert_eq!(
+            failure.to_string(),
+            "no snapshot\n  because: cannot write: disk full"
+        );
     }
 }

@@ -7,8 +7,9 @@
 pub mod clients;
 mod config_check;
 mod config_show;
+pub mod demo;
 mod failure;
-pub mod forecasts;
+mod model;
 pub mod output;
 pub mod progress;
 pub mod publish;
@@ -38,8 +39,8 @@ Exit codes:
   0    it did what was asked; for a worker: it was stopped and drained in time
   1    it failed; the message on standard error says what to do
   2    the command line or the configuration is wrong; nothing was started
-  130  SIGINT a second time: exited at once
-  143  SIGTERM a second time: exited at once
+  130  SIGINT a second time, or before the worker had started: exited at once
+  143  SIGTERM a second time, or before the worker had started: exited at once
 
 A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and leaves the group.
 `foretell <COMMAND> --help` shows examples.";
@@ -47,7 +48,13 @@ A worker that gets SIGTERM or SIGINT once finishes what it has, commits it and l
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Demo(demo::Arguments),
     Publish(publish::Arguments),
+    /// Look at model packages
+    Model {
+        #[command(subcommand)]
+        command: model::Command,
+    },
     Tail(tail::Arguments),
     /// Create or check the topics of a configuration
     Topics {
@@ -80,7 +87,9 @@ impl Cli {
     pub fn run(self, environment: &Environment) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, environment),
+            Command::Demo(arguments) => demo::run(&arguments, environment),
             Command::Publish(arguments) => publish::run(&arguments, environment),
+            Command::Model { command } => model::run(&command, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {

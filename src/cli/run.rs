@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,15 +19,15 @@ use crate::app::App;
 use crate::config::{Config, Environment, LogFormat};
 use crate::http::{Admin, Readiness, Server, router};
 use crate::partition::Roster;
-use crate::shutdown::{Signals, Task, TaskError, Tasks};
+use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
 
 /// Run a worker until it is told to stop
 ///
 /// Consumes observations, keeps the windows of its partitions, forecasts, and commits forecasts and
-/// input offsets together. Workers with the same kafka.group_id share the partitions: start more to go
+/// input offsets together. Workers with the same `kafka.group_id` share the partitions: start more to go
 /// faster. SIGTERM or SIGINT finishes what is under way and leaves the group within
-/// worker.grace_period; a second one exits at once, and nothing is lost or doubled by it.
+/// `worker.grace_period`; a second one exits at once, and nothing is lost or doubled by it.
 ///
 /// While it runs, admin.listen answers /healthz, /readyz and /metrics.
 #[derive(Debug, clap::Args)]
@@ -54,21 +55,29 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(config, environment.clone(), exposition));
-    // A start that was interrupted still waits for a broker; the process does not.
+    let result = runtime.block_on(serve(
+        config,
+        environment.clone(),
+        exposition,
+        |_address, _tasks| {},
+    ));
     runtime.shutdown_background();
     result
 }
 
-async fn serve(
+/// Serves until a signal, a task that ends, or a cancelled drain token. `beside` is called once the
+/// worker has started, with the address of the admin listener, and may start tasks of its own.
+pub(super) async fn serve(
     config: Config,
     environment: Environment,
     exposition: Exposition,
+    beside: impl FnOnce(SocketAddr, &mut Tasks),
 ) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()?;
     let mut tasks = Tasks::default();
     let server = Server::bind(config.admin.listen).await?;
-    info!(address = %server.address(), "answering /healthz, /readyz and /metrics");
+    let address = server.address();
+    info!(%address, "answering /healthz, /readyz and /metrics");
     let (publish, readiness) = watch::channel(Readiness::default());
     let admin = router(Admin {
         exposition: exposition.clone(),
@@ -84,7 +93,7 @@ async fn serve(
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
-            return Ok(ExitCode::from(signal.exit_code()));
+            leave(signal);
         }
         started = start => started.map_err(io::Error::other)??,
     };
@@ -92,6 +101,7 @@ async fn serve(
         Task::Worker,
         work(app, publish, tasks.drain_token(), drained),
     );
+    beside(address, &mut tasks);
     let ended = tasks.run(async || signals.next().await, grace).await;
     if ended.is_orderly() {
         Ok(ExitCode::SUCCESS)
@@ -141,6 +151,36 @@ async fn publish_readiness(
                 pending::<()>().await;
             },
             () = drain.cancelled(), if !drain.is_cancelled() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readiness_follows_the_roster_and_the_drain() {
+        let roster = |restoring| Roster {
+            joined: true,
+            restoring,
+            serving: 1,
+        };
+        let (change, watched) = watch::channel(roster(1));
+        let (publish, mut readiness) = watch::channel(Readiness::default());
+        let drain = CancellationToken::new();
+        let scenario = async {
+            let restoring = *readiness.wait_for(|now| now.joined).await.unwrap();
+            assert_eq!((restoring.restoring, restoring.draining), (1, false));
+            change.send_replace(roster(0));
+            let ready = *readiness.wait_for(|now| now.restoring == 0).await.unwrap();
+            assert!(ready.reasons().is_empty(), "{ready:?}");
+            drain.cancel();
+            assert!(readiness.wait_for(|now| now.draining).await.is_ok());
+        };
+        tokio::select! {
+            never = publish_readiness(watched, publish, drain.clone()) => match never {},
+            () = scenario => {}
         }
     }
 }

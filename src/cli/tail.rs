@@ -12,9 +12,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
-use super::forecasts::{Forecast, ForecastReader};
 use super::output;
 use crate::config::Environment;
+use crate::produce::readback::{Forecast, ForecastReader};
 
 /// Longest wait for a record before output is flushed and the connection looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -23,7 +23,7 @@ const OFFSETS_MAX: Duration = Duration::from_secs(10);
 
 /// Show forecasts as they are committed
 ///
-/// Reads with isolation.level=read_committed and joins no group: nothing is committed, and a worker
+/// Reads with `isolation.level=read_committed` and joins no group: nothing is committed, and a worker
 /// or another tail is not disturbed. Ends with Ctrl-C, with --limit, or with --exit.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -55,13 +55,13 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// The worker writes plain Avro datums (forecast.wire_format = "datum")
+    /// The worker writes plain Avro datums (`forecast.wire_format = "datum"`)
     #[arg(long)]
     datum: bool,
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   foretell tail --brokers localhost:9092 --from beginning --limit 10
 
   Every field of one series' forecasts of the last day, for jq:

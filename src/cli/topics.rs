@@ -34,7 +34,7 @@ pub(super) enum Command {
 /// are rebuilt from the records of a series, which compaction would remove.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Example:
+Examples:
   foretell topics create -c foretell.toml --partitions 16 --replication 3")]
 pub(super) struct CreateArguments {
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub(super) struct CreateArguments {
 /// Exits with 1 if something must be changed. What the broker does not tell is said to be unchecked.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Example:
+Examples:
   foretell topics check -c foretell.toml")]
 pub(super) struct CheckArguments {
     #[command(flatten)]
@@ -122,7 +122,7 @@ pub(super) fn run(command: &Command, environment: &Environment) -> Result<ExitCo
             for (name, created) in names.iter().zip(create(&connection, &names, wanted)?) {
                 match created {
                     Created::Now => {
-                        writeln!(out, "{name}: created, {} partitions", wanted.partitions)?
+                        writeln!(out, "{name}: created, {} partitions", wanted.partitions)?;
                     }
                     Created::Before => writeln!(out, "{name}: is there already, left as it is")?,
                 }
@@ -261,7 +261,9 @@ fn check(connection: &Connection, topics: &Topics) -> Result<Vec<Finding>, Unrea
         let verdict = match clients::partitions(&metadata, topic) {
             None => Verdict::Missing,
             Some(partitions) => {
-                let settings = tells.then(|| clients::topic_settings(connection, topic).ok()).flatten();
+                let settings = tells
+                    .then(|| clients::topic_settings(connection, topic).ok())
+                    .flatten();
                 tells = settings.is_some();
                 judge(partitions, is_input, settings.as_ref())
             }

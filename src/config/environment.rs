@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::{fs, thread};
 
 /// Variables, and the facts that some defaults are made of.
@@ -60,20 +59,6 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// ONNX Runtime's shared library, where `ORT_DYLIB_PATH` names it.
-    pub fn onnxruntime(&self) -> Option<PathBuf> {
-        self.get("ORT_DYLIB_PATH").map(PathBuf::from)
-    }
-
-    /// The folder for what the project fetches: `FORETELL_CACHE`, else `foretell` in
-    /// `XDG_CACHE_HOME`, else in `~/.cache`.
-    pub fn cache_folder(&self) -> Option<PathBuf> {
-        let base = |name: &str| self.get(name).map(PathBuf::from);
-        base("FORETELL_CACHE")
-            .or_else(|| Some(base("XDG_CACHE_HOME")?.join("foretell")))
-            .or_else(|| Some(base("HOME")?.join(".cache").join("foretell")))
-    }
-
     /// Variables that override keys: name and value.
     pub(super) fn overrides(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables
@@ -105,20 +90,6 @@ const HOST_CHARS_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_cache_folder_is_the_first_that_is_named() {
-        let all = [
-            ("FORETELL_CACHE", "/a"),
-            ("XDG_CACHE_HOME", "/b"),
-            ("HOME", "/c"),
-        ];
-        let folder = |from: usize| Environment::of(all.into_iter().skip(from)).cache_folder();
-        assert_eq!(folder(0), Some(PathBuf::from("/a")));
-        assert_eq!(folder(1), Some(PathBuf::from("/b/foretell")));
-        assert_eq!(folder(2), Some(PathBuf::from("/c/.cache/foretell")));
-        assert_eq!(folder(3), None);
-    }
 
     #[test]
     fn two_processes_differ_and_have_a_core() {

@@ -15,7 +15,7 @@ const REQUIRED: &str = r#"
     features = ["down", "up", "rnti_count", "mcs_down", "mcs_down_var", "mcs_up", "mcs_up_var",
                 "rb_down", "rb_down_var", "rb_up", "rb_up_var"]
     [model]
-    initial = "../demo/models/last-value.onnx"
+    initial = "../demo/last_value.onnx"
 "#;
 
 fn sample() -> PathBuf {
@@ -121,7 +121,7 @@ fn defaults_that_follow_from_others() {
     assert_eq!(config.input.queue.bytes_low(), 2 << 20);
     assert_eq!(
         config.model.initial,
-        Path::new("etc/../demo/models/last-value.onnx")
+        Path::new("etc/../demo/last_value.onnx")
     );
     let short = load(&with("window", "length = 1\ngap_max = 0").replace("length = 64", ""));
     assert_eq!(short.unwrap().window.future_max, Duration::from_secs(30));

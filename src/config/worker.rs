@@ -131,31 +131,22 @@ pub struct Rebuild {
     /// Where nothing says from where to replay: this far back from the newest record. Without it,
     /// from the log's start.
     pub lookback: Option<Duration>,
-    /// After this the partition is reported as unready; the rebuild goes on.
-    pub deadline: Duration,
 }
 
 impl Rebuild {
     const LOOKBACKS: RangeInclusive<Duration> =
         Duration::from_secs(1)..=Duration::from_hours(24 * 366);
-    const DEADLINES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
-    const DEADLINE: Duration = Duration::from_mins(2);
 
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let lookback = section.or("lookback", None, &kind::duration(Self::LOOKBACKS).or_off());
-        let deadline = section.or("deadline", Self::DEADLINE, &kind::duration(Self::DEADLINES));
         Some(Self {
             lookback: lookback?,
-            deadline: deadline?,
         })
     }
 
     pub(super) fn dump(&self) -> toml::Table {
-        let Self { lookback, deadline } = self;
-        dump::table([
-            ("lookback", dump::duration_or_off(*lookback)),
-            ("deadline", dump::duration(*deadline)),
-        ])
+        let Self { lookback } = self;
+        dump::table([("lookback", dump::duration_or_off(*lookback))])
     }
 }
 

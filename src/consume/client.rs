@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::time::Instant;
 
 /// What every client needs: where the brokers are and how to be let in.
 #[derive(Clone)]
@@ -68,6 +69,12 @@ pub enum ConnectError {
     Authentication { brokers: String, last: LastError },
     #[error("topic {topic} does not exist on {brokers}; create it with `foretell topics create`")]
     MissingTopic { topic: String, brokers: String },
+    #[error("topic {topic} on {brokers} cannot be used yet: {reason}; are its brokers up?")]
+    TopicUnavailable {
+        topic: String,
+        brokers: String,
+        reason: RDKafkaErrorCode,
+    },
     #[error(
         "topic {topic} has cleanup.policy={policy}: compaction removes records from the middle of the log, and windows could not be rebuilt; set cleanup.policy=delete"
     )]
@@ -123,6 +130,8 @@ pub fn probe(
 
 /// Error events looked through for the reason of a failed contact.
 const EVENTS_MAX: usize = 100;
+/// Wait before a topic that has no leader yet is looked for again.
+const LEADER_WAIT: Duration = Duration::from_millis(100);
 
 fn probe_topic(
     consumer: &BaseConsumer<Listener>,
@@ -130,44 +139,66 @@ fn probe_topic(
     topic: &str,
     timeout: Duration,
 ) -> Result<Reachable, ConnectError> {
-    let listener = consumer.context();
-    let metadata = consumer
-        .fetch_metadata(Some(topic), timeout)
-        .map_err(|error| {
-            // The reasons arrive as events of their own.
-            for _ in 0..EVENTS_MAX {
-                match consumer.poll(Duration::ZERO) {
-                    Some(Err(event)) => listener.note_error(&event),
-                    Some(Ok(_)) | None => break,
+    let (name, brokers) = (topic.to_owned(), client.brokers.clone());
+    let began = Instant::now();
+    loop {
+        let metadata = consumer
+            .fetch_metadata(Some(topic), timeout)
+            .map_err(|error| {
+                // The reasons arrive as events of their own.
+                for _ in 0..EVENTS_MAX {
+                    match consumer.poll(Duration::ZERO) {
+                        Some(Err(event)) => consumer.context().note_error(&event),
+                        Some(Ok(_)) | None => break,
+                    }
                 }
+                consumer.context().explain(&error, &client.brokers, timeout)
+            })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let count = found.map_or(0, |found| found.partitions().len());
+        let partitions = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
+        let error = found
+            .and_then(rdkafka::metadata::MetadataTopic::error)
+            .map(RDKafkaErrorCode::from);
+        match (error, partitions) {
+            (None, Some(partitions)) => return Ok(Reachable { partitions }),
+            (
+                Some(
+                    reason @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::ClusterAuthorizationFailed),
+                ),
+                _,
+            ) => {
+                return Err(ConnectError::Forbidden {
+                    topic: name,
+                    reason,
+                });
             }
-            listener.explain(&error, &client.brokers, timeout)
-        })?;
-    let missing = || ConnectError::MissingTopic {
-        topic: topic.to_owned(),
-        brokers: client.brokers.clone(),
-    };
-    let found = metadata
-        .topics()
-        .iter()
-        .find(|found| found.name() == topic)
-        .ok_or_else(missing)?;
-    match found.error().map(RDKafkaErrorCode::from) {
-        None => {}
-        Some(
-            reason @ (RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed),
-        ) => {
-            return Err(ConnectError::Forbidden {
-                topic: topic.to_owned(),
-                reason,
-            });
+            (None, None)
+            | (
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownPartition,
+                ),
+                _,
+            ) => {
+                return Err(ConnectError::MissingTopic {
+                    topic: name,
+                    brokers,
+                });
+            }
+            // A topic made a moment ago has no leader yet.
+            (Some(reason), _) if began.elapsed() > timeout => {
+                return Err(ConnectError::TopicUnavailable {
+                    topic: name,
+                    brokers,
+                    reason,
+                });
+            }
+            (Some(_), _) => std::thread::park_timeout(LEADER_WAIT),
         }
-        Some(_) => return Err(missing()),
     }
-    let count = u32::try_from(found.partitions().len()).unwrap_or(u32::MAX);
-    let partitions = NonZeroU32::new(count).ok_or_else(missing)?;
-    Ok(Reachable { partitions })
 }
 
 /// Remembers the last error event, which is where librdkafka explains a login that failed.

@@ -17,6 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::domain::{Epoch, PartitionId};
@@ -113,14 +114,21 @@ impl Hooks {
         partitions: &TopicPartitionList,
     ) -> KafkaResult<()> {
         let mut positioned = TopicPartitionList::with_capacity(partitions.count());
+        let began = Instant::now();
         for element in partitions.elements() {
-            // With auto.offset.reset=error and nothing committed a position must be named. Paused at
-            // the end reads nothing; the true position is sought once the partition is restored.
-            positioned.add_partition_offset(element.topic(), element.partition(), Offset::End)?;
+            // With auto.offset.reset=error and nothing committed a position must be named; the true one
+            // is sought once the partition is restored. Not a logical one such as the end: librdkafka
+            // looks that up, our pause outdates the answer, and its second look-up 500 ms later moves
+            // the partition to the end after we have sought its position, skipping what lies between.
+            // The log's start is a number that a fetch before the pause may ask for.
+            let start = log_start(consumer, element.topic(), element.partition(), began);
+            positioned.add_partition_offset(element.topic(), element.partition(), start)?;
         }
+        // Before, so that no fetch at 0 is sent, which is out of range where the log has lost its
+        // beginning. librdkafka keeps an application's pause across un-assign and re-assign, so the
+        // state is set again afterwards and never assumed.
+        consumer.pause(&positioned)?;
         consumer.incremental_assign(&positioned)?;
-        // librdkafka keeps an application's pause across un-assign and re-assign, so the state is
-        // set each time and never assumed.
         consumer.pause(&positioned)?;
         check_elements(&positioned)?;
         let assigned: Vec<Assigned> = ids(partitions)
@@ -251,6 +259,26 @@ impl ConsumerContext for Hooks {
                 .failure = Some(failure);
         }
     }
+}
+
+/// How long a hook may look for the starts of logs, for all its partitions together.
+const LOG_STARTS_MAX: Duration = Duration::from_secs(5);
+/// One look.
+const LOG_START_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The first offset in the log; 0 where the broker does not say in time.
+fn log_start(
+    consumer: &BaseConsumer<Hooks>,
+    topic: &str,
+    partition: i32,
+    began: Instant,
+) -> Offset {
+    if began.elapsed() > LOG_STARTS_MAX {
+        return Offset::Offset(0);
+    }
+    consumer
+        .fetch_watermarks(topic, partition, LOG_START_TIMEOUT)
+        .map_or(Offset::Offset(0), |(low, _)| Offset::Offset(low.max(0)))
 }
 
 fn ids(partitions: &TopicPartitionList) -> impl Iterator<Item = PartitionId> + use<> {

@@ -6,18 +6,23 @@
 //! Nothing here decodes, computes or commits.
 
 mod client;
+mod failure;
 mod group;
 mod group_metadata;
 mod hooks;
 mod poll;
 mod queue;
+mod raw_headers;
 mod replay;
+mod settings;
 mod topic;
 
 pub use client::{ClientSettings, ConnectError, Reachable, probe};
+pub use failure::PollError;
 pub use group::{Group, NotAMember};
 pub use hooks::{Assigned, Hooks, RebalanceEvent};
-pub use poll::{ConsumerSettings, PollCommand, PollError, Poller};
+pub use poll::{PollCommand, Poller};
 pub use queue::{QueueLimits, QueueReceiver, QueueSender, queue};
 pub use replay::{Committed, ReplayError, Replayer, StartPosition};
+pub use settings::ConsumerSettings;
 pub use topic::{Cleanup, check_cleanup};

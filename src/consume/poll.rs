@@ -11,31 +11,19 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::client::ClientSettings;
+use super::failure::PollError;
 use super::group::Group;
 use super::hooks::{Hooks, check_elements};
 use super::queue::QueueSender;
+use super::raw_headers::wanted_headers;
+use super::settings::ConsumerSettings;
 use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
 use crate::telemetry::metrics;
-
-/// What the worker's consumer is configured by.
-#[derive(Clone, Debug)]
-pub struct ConsumerSettings {
-    pub client: ClientSettings,
-    pub topic: String,
-    pub group_id: String,
-    /// Static membership, where the worker has a stable id and asked for it.
-    pub group_instance_id: Option<String>,
-    pub session_timeout: Duration,
-    pub max_poll_interval: Duration,
-    /// Headers that are copied out of a message; all others are left behind.
-    pub header_names: Vec<String>,
-}
 
 /// What the poll thread is told to do.
 #[derive(Debug)]
@@ -49,43 +37,6 @@ pub enum PollCommand {
     },
     /// Leave the group, after the partitions' last commit, and end.
     Close,
-}
-
-/// Why the poll thread ended.
-#[derive(Debug, thiserror::Error)]
-pub enum PollError {
-    #[error("the consumer could not be created: {0}; look at [kafka] and [kafka.properties]")]
-    Create(#[source] KafkaError),
-    #[error("subscribing to {topic} failed: {error}")]
-    Subscribe { topic: String, error: KafkaError },
-    #[error("a rebalance of {topic} failed: {error}; a restart resumes from the committed offsets")]
-    Rebalance { topic: String, error: KafkaError },
-    #[error(
-        "the consumer of {topic} failed for good: {error}; a restart resumes from the committed offsets"
-    )]
-    Fatal { topic: String, error: KafkaError },
-    #[error(
-        "the next offset of {topic} is no longer in the log: records were deleted before they were read; see docs/runbook.md on gaps"
-    )]
-    OutOfRange { topic: String },
-    #[error("reading {topic} is forbidden: {error}; grant READ on the topic and the group")]
-    Forbidden { topic: String, error: KafkaError },
-    #[error("{topic}/{partition} could not be read from offset {at}: {error}")]
-    Position {
-        topic: String,
-        partition: PartitionId,
-        at: NextOffset,
-        error: KafkaError,
-    },
-    #[error(
-        "{topic}/{partition} gave record {offset} after it was told to read from {expected}; this is a bug"
-    )]
-    Order {
-        topic: String,
-        partition: PartitionId,
-        offset: Offset,
-        expected: NextOffset,
-    },
 }
 
 /// Longest sleep in one poll when nothing arrives: bounds how long a command waits.
@@ -138,7 +89,8 @@ impl Poller {
         hooks: Hooks,
         commands: Receiver<PollCommand>,
     ) -> Result<Self, PollError> {
-        let consumer: BaseConsumer<Hooks> = configuration(&settings)
+        let consumer: BaseConsumer<Hooks> = settings
+            .configuration()
             .create_with_context(hooks)
             .map_err(PollError::Create)?;
         Ok(Self {
@@ -304,19 +256,11 @@ impl Poller {
         }
         feed.expected = offset.next();
         let timestamp = message.timestamp().to_millis().map(Timestamp);
-        let headers = message.headers();
-        let copied = headers
-            .into_iter()
-            .flat_map(|headers| headers.iter())
-            .filter_map(|header| {
-                let wanted = self.header_names.iter().any(|name| name == header.key);
-                wanted.then_some((header.key, header.value))
-            });
         feed.batch.push(
             (offset, timestamp),
             message.key(),
             message.payload(),
-            copied,
+            wanted_headers(message, &self.header_names),
         );
         if feed
             .queue
@@ -392,8 +336,7 @@ impl Poller {
         }
         self.gauges_at = now;
         for (partition, feed) in &self.feeds {
-            let (records, bytes) = feed.queue.depth();
-            metrics::queue_depth(*partition, records, bytes);
+            metrics::queue_depth(*partition, feed.queue.depth(), feed.queue.bytes());
         }
         for (partition, end) in self.consumer.context().log_ends() {
             if let Some(feed) = self.feeds.get(&partition) {
@@ -440,38 +383,4 @@ fn one(topic: &str, partition: PartitionId) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(topic, partition.0);
     list
-}
-
-fn configuration(settings: &ConsumerSettings) -> rdkafka::ClientConfig {
-    let mut config = settings.client.config();
-    config
-        .set("group.id", &settings.group_id)
-        .set(
-            "session.timeout.ms",
-            settings.session_timeout.as_millis().to_string(),
-        )
-        .set(
-            "max.poll.interval.ms",
-            settings.max_poll_interval.as_millis().to_string(),
-        )
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("isolation.level", "read_committed")
-        .set("allow.auto.create.topics", "false")
-        .set("check.crcs", "true")
-        // For the lag: the last stable offset has no other way out of librdkafka.
-        .set("statistics.interval.ms", "2000")
-        // Small fetches keep memory bounded; the queue behind this thread is the larger buffer.
-        .set("queued.min.messages", "20000")
-        .set("queued.max.messages.kbytes", "16384")
-        .set("fetch.max.bytes", "8388608")
-        .set("fetch.message.max.bytes", "2097152")
-        .set("fetch.queue.backoff.ms", "5")
-        .set("fetch.wait.max.ms", "100");
-    if let Some(id) = &settings.group_instance_id {
-        config.set("group.instance.id", id);
-    }
-    config
 }

@@ -103,12 +103,14 @@ impl QueueSender {
             && self.depth.batches.load(Ordering::Relaxed) <= QueueLimits::BATCHES_MAX / 4
     }
 
-    /// Records waiting in the queue, and their bytes.
-    pub fn depth(&self) -> (usize, usize) {
-        (
-            self.depth.records.load(Ordering::Relaxed),
-            self.depth.bytes.load(Ordering::Relaxed),
-        )
+    /// Records waiting in the queue.
+    pub fn depth(&self) -> usize {
+        self.depth.records.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the records waiting in the queue.
+    pub fn bytes(&self) -> usize {
+        self.depth.bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -237,7 +237,7 @@ impl Replayer {
             .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(from.get()))
             .map_err(failed)?;
         self.consumer.assign(&position).map_err(failed)?;
-        let read = self.read_until(partition, to, fold);
+        let read = self.read_until(partition, (from, to), fold);
         self.consumer.unassign().map_err(failed)?;
         read
     }
@@ -245,12 +245,12 @@ impl Replayer {
     fn read_until(
         &self,
         partition: PartitionId,
-        to: NextOffset,
+        (from, to): (NextOffset, NextOffset),
         fold: &mut dyn FnMut(&RecordBatch) -> bool,
     ) -> Result<u64, ReplayError> {
         let mut batch = RecordBatch::default();
         let mut read: u64 = 0;
-        let mut at = NextOffset::ZERO;
+        let mut at = from;
         let mut progress = Instant::now();
         loop {
             let mut done = false;

@@ -60,7 +60,7 @@ pub enum LoadError {
 pub struct ForeignBatch;
 
 impl Forecaster {
-    /// Loads a package's model. `batching` is what [`super::check`] found; a graph whose batch
+    /// Loads a package's model. `batching` is what [`super::check()`] found; a graph whose batch
     /// dimension is fixed at 1 runs row by row whatever it says.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! (4) From windows to forecasts: model packages and ONNX inference.
 //!
-//! A [`Package`] is an ONNX file with a [`Contract`] in its metadata. [`check`] proves that a package
+//! A [`Package`] is an ONNX file with a [`Contract`] in its metadata. [`check()`] proves that a package
 //! does what its contract says, a [`Forecaster`] runs it, one per lane, and a [`Batch`] carries the
 //! windows. Models work in scaled space whatever their strategy: inputs are scaled before a run and
 //! outputs are unscaled after it, both in float64. Missing cells are imputed before this room.

@@ -16,7 +16,7 @@ use super::restore::{RestoreError, Restored};
 use super::round::Serving;
 use crate::consume::{Assigned, PollCommand, QueueLimits, RebalanceEvent, queue};
 use crate::domain::{Epoch, PartitionId};
-use crate::produce::{CommitterInput, OutputBatch};
+use crate::produce::{CommitterInput, OutputBatch, Taken};
 use crate::telemetry::metrics;
 
 /// What arrives at the assigner.
@@ -136,9 +136,13 @@ impl Assigner {
                 })
                 // The last clone of `released` is dropped by the committer.
             }
-            RebalanceEvent::Lost(partitions) => partitions.into_iter().try_for_each(|partition| {
-                self.give_up(partition, LaneCommand::Discard { partition })
-            }),
+            RebalanceEvent::Lost(partitions) => {
+                // Out of the group, until it gives the next assignment.
+                self.joined = false;
+                partitions.into_iter().try_for_each(|partition| {
+                    self.give_up(partition, LaneCommand::Discard { partition })
+                })
+            }
         }
     }
 
@@ -172,7 +176,7 @@ impl Assigner {
             start.metadata = step.metadata(position).encode();
             self.settings
                 .committer
-                .blocking_send(CommitterInput::Batch(Box::new(start)))
+                .blocking_send(CommitterInput::Batch(Box::new(start), Taken::default()))
                 .map_err(|_closed| AssignerError::Gone("the committer"))?;
         }
         let lane = self.least_loaded();

@@ -9,15 +9,15 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
-use tracing::debug;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
 
 use super::model::ServingModel;
 use super::outputs::{Build, ModelText};
 use super::round::{Outlets, Round, Serving};
 use crate::domain::{PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
-use crate::produce::{CommitterInput, ForecastEncoder};
+use crate::produce::{CommitterInput, ForecastEncoder, Room};
 use crate::telemetry::metrics;
 
 /// What a lane is told to do.
@@ -44,6 +44,8 @@ pub struct LaneSettings {
     pub batch_max: usize,
     pub outlets: Outlets,
     pub encoder: ForecastEncoder,
+    /// Shared by all lanes of the worker.
+    pub room: Room,
 }
 
 /// Why a lane ended early. A run that fails is no reason: its rows are `forecast_failed`.
@@ -80,6 +82,8 @@ pub struct Lane {
 struct Busy {
     since: Instant,
     worked: Duration,
+    /// True when the share that was published last is above zero.
+    published: bool,
 }
 
 impl Lane {
@@ -95,6 +99,7 @@ impl Lane {
         let busy = Busy {
             since: Instant::now(),
             worked: Duration::ZERO,
+            published: false,
         };
         Self {
             settings,
@@ -131,6 +136,8 @@ impl Lane {
                     None => return Ok(()),
                 },
                 () = self.wake.notified() => {}
+                // An idle lane tells once that it is idle.
+                () = sleep_until(self.busy.since + BUSY_EVERY), if self.busy.is_news() => {}
             }
         }
     }
@@ -177,6 +184,12 @@ impl Lane {
         if rows > 0 {
             metrics::batch_inferred(rows, ran - folded);
         }
+        if let Some(failure) = outputs.failure() {
+            warn!(
+                rows,
+                failure, "a run of the model failed; rows that fail alone are dead-lettered"
+            );
+        }
         let build = Build {
             model: &self.text,
             outlets: &self.settings.outlets,
@@ -195,7 +208,9 @@ impl Lane {
         self.busy.worked += began.elapsed();
         self.busy.publish(self.settings.index);
         for batch in batches {
-            self.send(CommitterInput::Batch(Box::new(batch))).await?;
+            let room = self.settings.room.take(batch.byte_len()).await;
+            self.send(CommitterInput::Batch(Box::new(batch), room))
+                .await?;
         }
         Ok(())
     }
@@ -230,6 +245,10 @@ impl Lane {
 }
 
 impl Busy {
+    fn is_news(&self) -> bool {
+        self.published || self.worked > Duration::ZERO
+    }
+
     fn publish(&mut self, lane: usize) {
         let now = Instant::now();
         let elapsed = now - self.since;
@@ -238,6 +257,7 @@ impl Busy {
             *self = Self {
                 since: now,
                 worked: Duration::ZERO,
+                published: self.worked > Duration::ZERO,
             };
         }
     }

@@ -10,6 +10,7 @@ mod lane;
 mod lineage;
 mod model;
 mod outputs;
+mod rebuild;
 mod restore;
 mod round;
 mod step;
@@ -18,7 +19,8 @@ pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, Lan
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;
-pub use outputs::RUNTIME_HEADER;
+pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER};
+pub use rebuild::{Fresh, Proof, ReadRange, RebuildPlan, Unusable, rebuild};
 pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
 pub use round::{DEADLINE_HEADER, Outlets, Serving};
 pub use step::{End, Placed, Step, Stepped};

@@ -1,6 +1,5 @@
 //! From a round's results to output batches: forecasts in offset order, dead letters among them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::domain::{Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp};
@@ -13,6 +12,15 @@ use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving}
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";
 
+/// What is wrong with an output when the run itself did not fail.
+const NOT_FINITE: &str = "the model gave NaN or an infinite value for this window";
+
+/// The header of a forecast that counts the headers of its observation that were too large to copy.
+pub const LEFT_OUT_HEADER: &str = "foretell.headers_left_out";
+
+/// Bytes of copied headers in one forecast, names and values.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
 /// A guess of a forecast's size, to make room once per round.
 const OUTPUT_BYTES_GUESS: usize = 512;
 
@@ -23,7 +31,7 @@ pub(super) struct Build<'a> {
     pub(super) encoder: &'a ForecastEncoder,
     /// Series names of the round.
     pub(super) names: &'a str,
-    /// `None` when the run failed as a whole.
+    /// The run's forecasts, row by row.
     pub(super) outputs: &'a Outputs<'a>,
     /// The wall clock, read once for the round; it decides emission only.
     pub(super) now: Timestamp,
@@ -88,7 +96,7 @@ impl Build<'_> {
             return Outcome::Expired;
         }
         let Some(row) = self.outputs.row(due.row) else {
-            let detail = "the model gave no finite forecast for this window";
+            let detail = self.outputs.failure().unwrap_or(NOT_FINITE);
             self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(detail), record);
             return Outcome::ForecastFailed;
         };
@@ -96,7 +104,7 @@ impl Build<'_> {
             .names
             .get(due.series.0..due.series.1)
             .unwrap_or_default();
-        let Ok(()) = self.with_targets(&row, |targets| {
+        self.with_targets(&row, |targets| {
             let forecast = Forecast {
                 series,
                 origin: due.origin,
@@ -118,21 +126,31 @@ impl Build<'_> {
             };
             batch.push(Destination::Forecasts, Some(series.as_bytes()), |out| {
                 self.encoder.encode(&forecast, out);
-                Ok::<_, Infallible>(Some(()))
-            })
+            });
         });
         batch.header(RUNTIME_HEADER, Some(self.model.runtime.as_bytes()));
-        for (name, value) in record.headers() {
-            if self
-                .outlets
-                .copy_headers
-                .iter()
-                .any(|wanted| wanted == name)
-            {
-                batch.header(name, value);
+        self.copy_headers(batch, record);
+        Outcome::Forecast
+    }
+
+    /// What does not fit is left out and counted in a header: a forecast that is larger than the
+    /// producer takes would end the worker, and again at each restart.
+    fn copy_headers(&self, batch: &mut OutputBatch, record: &Record<'_>) {
+        let is_wanted = |name: &str| self.outlets.copy_headers.iter().any(|it| it == name);
+        let mut room = COPIED_BYTES_MAX;
+        let mut left_out: u32 = 0;
+        for (name, value) in record.headers().filter(|(name, _)| is_wanted(name)) {
+            match room.checked_sub(name.len() + value.map_or(0, <[u8]>::len)) {
+                Some(rest) => {
+                    room = rest;
+                    batch.header(name, value);
+                }
+                None => left_out += 1,
             }
         }
-        Outcome::Forecast
+        if left_out > 0 {
+            batch.header(LEFT_OUT_HEADER, Some(left_out.to_string().as_bytes()));
+        }
     }
 
     /// Arranges a row's numbers as targets and quantiles, without copying them.

@@ -1,31 +1,30 @@
-//! Takes over a partition: rebuilds its windows by a silent replay and proves that they are the very
-//! windows that its last owner left behind.
+//! Takes over a partition: asks Kafka where the group stands and rebuilds the windows from there.
 //!
 //! Runs on a restore thread, not on a lane, and hands the finished state over as a value. It emits
-//! nothing: no forecast, no dead letter, no commit.
+//! nothing: no forecast, no dead letter, no commit. What is proven, and how, is in `rebuild`.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::lineage::Lineage;
+use super::rebuild::{Fresh, RebuildPlan, rebuild};
 use super::step::Step;
 use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
-use crate::domain::{
-    CommitMetadata, CommitMetadataError, NextOffset, PartitionId, RebuildPoint, Timestamp,
-};
+use crate::domain::{NextOffset, PartitionId, Timestamp};
 use crate::ownership::Ownership;
-use crate::telemetry::metrics::{self, RestoreResult};
-use crate::window::{FOLD_VERSION, Table, WindowConfig};
+use crate::telemetry::metrics;
+use crate::window::{Table, WindowConfig};
 
 /// What a restore is configured by.
 #[derive(Clone, Debug)]
 pub struct RestoreSettings {
     pub topic: String,
     pub start: StartPosition,
-    /// How far back to read where nothing is known; `None` reads from the start of the log.
+    /// How far before the newest committed record to read where nothing is known; `None` reads from the
+    /// start of the log.
     pub lookback: Option<Duration>,
     pub windows: WindowConfig,
     pub decoder: Decoder,
@@ -67,25 +66,8 @@ pub struct Restorer {
     ownership: Ownership,
 }
 
-/// What a restore knows before it reads.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    lineage: Lineage,
-    committed: NextOffset,
-    /// First record to read, with the stream time there where it is known.
-    from: RebuildPoint,
-    /// What the result must equal; `None` where nothing can be proven.
-    proof: Option<Proof>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Proof {
-    checksum: u64,
-    stream_time: Option<Timestamp>,
-    /// No attempt reads below it.
-    floor: NextOffset,
-}
-
+/// Offsets looked through for the newest committed record: the last ones may be transaction markers.
+const NEWEST_AMONG_MAX: i64 = 1_000;
 /// Wait before a restore is tried again after an error, doubled up to the maximum.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
@@ -142,14 +124,16 @@ impl Restorer {
                 log_end: log.log_end,
             });
         }
-        let plan = match self.read_metadata(metadata) {
-            Ok(metadata) => proven_plan(&metadata, *committed, log.log_start),
+        let config_hash = self.settings.config_hash;
+        let plan = match RebuildPlan::proven(metadata, config_hash, *committed, log.log_start) {
+            Ok(plan) => plan,
             Err(reason) => {
                 warn!(
                     partition = %assigned.partition, %committed, %reason,
                     "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
                 );
-                self.unproven_plan(assigned.partition, *committed, log.log_start)?
+                let from = self.lookback_start(assigned.partition, *committed, log.log_start)?;
+                RebuildPlan::unproven(config_hash, *committed, from)
             }
         };
         let Some(step) = self.rebuild(assigned, plan)? else {
@@ -183,205 +167,61 @@ impl Restorer {
         })
     }
 
-    fn read_metadata(&self, text: &str) -> Result<CommitMetadata, Unusable> {
-        let metadata = CommitMetadata::decode(text)?;
-        if metadata.fold_version != FOLD_VERSION {
-            return Err(Unusable::OtherFold {
-                version: metadata.fold_version,
-            });
-        }
-        if metadata.config_hash != self.settings.config_hash {
-            return Err(Unusable::OtherConfig);
-        }
-        Ok(metadata)
-    }
-
-    fn unproven_plan(
+    /// Where reading starts when nothing is known of the state.
+    fn lookback_start(
         &self,
         partition: PartitionId,
         committed: NextOffset,
         log_start: NextOffset,
-    ) -> Result<Plan, RestoreError> {
-        let mut from = log_start;
-        if let Some(lookback) = self.settings.lookback {
-            let now = jiff::Timestamp::now().as_millisecond();
-            let back = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-            let time = Timestamp(now.saturating_sub(back));
-            from = self
-                .replayer
-                .offset_at(partition, time)?
-                .unwrap_or(committed)
-                .clamp(log_start, committed);
-        }
-        Ok(Plan {
-            lineage: Lineage {
-                config_hash: self.settings.config_hash,
-                start: from,
-                whole_from: committed,
-            },
-            committed,
-            from: RebuildPoint {
-                offset: from,
-                stream_time: None,
-            },
-            proof: None,
-        })
+    ) -> Result<NextOffset, RestoreError> {
+        let Some(lookback) = self.settings.lookback else {
+            return Ok(log_start);
+        };
+        let Some(newest) = self.newest_before(partition, committed, log_start)? else {
+            return Ok(log_start);
+        };
+        let back = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
+        let time = Timestamp(newest.0.saturating_sub(back));
+        let found = self.replayer.offset_at(partition, time)?;
+        Ok(found.unwrap_or(committed).clamp(log_start, committed))
     }
 
-    /// Replays until the proof holds, from further back each time. `None` when the partition was
-    /// taken away meanwhile.
-    fn rebuild(&self, assigned: Assigned, mut plan: Plan) -> Result<Option<Step>, RestoreError> {
+    /// Record timestamp of the newest of the last records that were committed.
+    fn newest_before(
+        &self,
+        partition: PartitionId,
+        committed: NextOffset,
+        log_start: NextOffset,
+    ) -> Result<Option<Timestamp>, RestoreError> {
+        let from = NextOffset::new(committed.get().saturating_sub(NEWEST_AMONG_MAX))
+            .unwrap_or(NextOffset::ZERO)
+            .max(log_start);
+        let mut newest = None;
+        self.replayer
+            .replay(partition, (from, committed), &mut |batch| {
+                newest = newest.max(batch.iter().filter_map(|record| record.timestamp).max());
+                true
+            })?;
+        Ok(newest)
+    }
+
+    /// `None` when the partition was taken away meanwhile.
+    fn rebuild(&self, assigned: Assigned, plan: RebuildPlan) -> Result<Option<Step>, RestoreError> {
         let partition = assigned.partition;
-        loop {
-            let Some(step) = self.replay(assigned, plan)? else {
-                return Ok(None);
-            };
-            let Some(proof) = plan.proof else {
-                metrics::restore_attempt(RestoreResult::Unproven);
-                return Ok(Some(step));
-            };
-            let windows = step.windows();
-            if windows.checksum() == proof.checksum && windows.stream_time() == proof.stream_time {
-                metrics::restore_attempt(RestoreResult::Agreed);
-                return Ok(Some(step));
-            }
-            let Some(from) = further_back(plan.from.offset, plan.committed, proof.floor) else {
-                metrics::restore_attempt(RestoreResult::NeverAgreed);
-                error!(
-                    %partition, committed = %plan.committed, floor = %proof.floor,
-                    "no replay agrees with the committed checksum; the partition goes on and its forecasts are partial until its windows have moved on"
-                );
-                let lineage = Lineage {
-                    whole_from: plan.committed,
-                    ..plan.lineage
-                };
-                return Ok(Some(step.with_lineage(lineage)));
-            };
-            metrics::restore_attempt(RestoreResult::FurtherBack);
-            warn!(%partition, from = %plan.from.offset, next = %from, "the rebuilt state differs from the committed checksum; the replay starts again from further back");
-            plan.from = RebuildPoint {
-                offset: from,
-                stream_time: None,
-            };
-        }
-    }
-
-    fn replay(&self, assigned: Assigned, plan: Plan) -> Result<Option<Step>, RestoreError> {
-        let windows = Table::resume_at(self.settings.windows, plan.from);
-        let mut step = Step::new(self.settings.decoder.clone(), windows, plan.lineage);
-        let began = Instant::now();
-        let range = (plan.from.offset, plan.committed);
-        let records = self
-            .replayer
-            .replay(assigned.partition, range, &mut |batch| {
-                for record in batch.iter() {
-                    step.fold(&record, None);
-                }
+        let fresh = Fresh {
+            partition,
+            windows: self.settings.windows,
+            decoder: &self.settings.decoder,
+        };
+        rebuild(fresh, plan, &mut |(from, to), fold| {
+            let began = Instant::now();
+            let records = self.replayer.replay(partition, (from, to), &mut |batch| {
+                fold(batch);
                 self.is_ours(assigned)
             })?;
-        metrics::replayed(records, began.elapsed());
-        info!(partition = %assigned.partition, from = %plan.from.offset, to = %plan.committed, records, took = ?began.elapsed(), "replayed");
-        Ok(self.is_ours(assigned).then_some(step))
-    }
-}
-
-/// Why commit metadata cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum Unusable {
-    #[error(transparent)]
-    Metadata(#[from] CommitMetadataError),
-    #[error("it was made by fold version {version}, this release has {FOLD_VERSION}")]
-    OtherFold { version: u32 },
-    #[error("it was made under another configuration of [window] or [input]")]
-    OtherConfig,
-}
-
-fn proven_plan(metadata: &CommitMetadata, committed: NextOffset, log_start: NextOffset) -> Plan {
-    let floor = metadata.start.max(log_start);
-    // Where the log was trimmed above the rebuild offset the stream time there is not known.
-    let from = if metadata.rebuild.offset >= floor {
-        metadata.rebuild
-    } else {
-        RebuildPoint {
-            offset: floor,
-            stream_time: None,
-        }
-    };
-    Plan {
-        lineage: Lineage {
-            config_hash: metadata.config_hash,
-            start: metadata.start,
-            whole_from: metadata.whole_from,
-        },
-        committed,
-        from,
-        proof: Some(Proof {
-            checksum: metadata.checksum,
-            stream_time: metadata.stream_time,
-            floor,
-        }),
-    }
-}
-
-/// Twice as far from `committed` as `from` was, but not below `floor`; `None` at the floor.
-fn further_back(from: NextOffset, committed: NextOffset, floor: NextOffset) -> Option<NextOffset> {
-    if from <= floor {
-        return None;
-    }
-    let distance = committed
-        .get()
-        .saturating_sub(from.get())
-        .max(1)
-        .saturating_mul(2);
-    let next =
-        NextOffset::new(committed.get().saturating_sub(distance)).unwrap_or(NextOffset::ZERO);
-    Some(next.max(floor))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(offset: i64) -> NextOffset {
-        NextOffset::new(offset).unwrap()
-    }
-
-    #[test]
-    fn attempts_double_their_distance_down_to_the_floor_and_end_there() {
-        let mut from = at(990);
-        let mut starts = Vec::new();
-        while let Some(next) = further_back(from, at(1000), at(900)) {
-            starts.push(next.get());
-            from = next;
-        }
-        assert_eq!(starts, [980, 960, 920, 900]);
-        assert_eq!(further_back(at(5), at(5), at(0)), Some(at(3)));
-    }
-
-    #[test]
-    fn a_log_trimmed_above_the_rebuild_offset_starts_at_its_start_without_a_stream_time() {
-        let metadata = CommitMetadata {
-            fold_version: FOLD_VERSION,
-            config_hash: 1,
-            start: at(10),
-            rebuild: RebuildPoint {
-                offset: at(50),
-                stream_time: Some(Timestamp(7)),
-            },
-            stream_time: None,
-            checksum: 3,
-            whole_from: at(10),
-        };
-        let whole = proven_plan(&metadata, at(100), at(20));
-        assert_eq!(whole.from, metadata.rebuild);
-        assert_eq!(whole.proof.unwrap().floor, at(20));
-        let trimmed = proven_plan(&metadata, at(100), at(60));
-        assert_eq!(
-            trimmed.from,
-            RebuildPoint {
-                offset: at(60),
-                stream_time: None
-            }
-        );
+            metrics::replayed(records, began.elapsed());
+            info!(%partition, %from, %to, records, took = ?began.elapsed(), "replayed");
+            Ok(self.is_ours(assigned))
+        })
     }
 }

@@ -17,7 +17,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use super::output::OutputBatch;
-use super::producer::{Attempt, CommitError, Guarantee, OutputProducer, ProducerSettings};
+use super::producer::{Attempt, CommitError, OutputProducer};
+use super::room::Taken;
+use super::settings::{Guarantee, ProducerSettings};
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::telemetry::metrics::{self, TransactionResult};
@@ -37,7 +39,8 @@ pub trait Membership: Send {
 /// What arrives at the committer, in the order in which each lane sent it.
 #[derive(Debug)]
 pub enum CommitterInput {
-    Batch(Box<OutputBatch>),
+    /// A batch, and the room it takes until it is committed or dropped.
+    Batch(Box<OutputBatch>, Taken),
     /// Everything that this lane had for a revoked partition was sent before. The sender is dropped
     /// once that is committed, which lets the rebalance hook go on.
     Released {
@@ -87,6 +90,7 @@ impl std::fmt::Debug for Committer {
 struct Gathered {
     batches: Vec<OutputBatch>,
     released: Vec<(PartitionId, SyncSender<()>)>,
+    rooms: Vec<Taken>,
     outputs: usize,
     bytes: usize,
 }
@@ -94,7 +98,8 @@ struct Gathered {
 impl Gathered {
     fn add(&mut self, input: CommitterInput) {
         match input {
-            CommitterInput::Batch(batch) => {
+            CommitterInput::Batch(batch, room) => {
+                self.rooms.push(room);
                 self.outputs += batch.len();
                 self.bytes += batch.byte_len();
                 self.batches.push(*batch);
@@ -176,6 +181,7 @@ impl Committer {
         let Gathered {
             mut batches,
             released,
+            rooms: _until_committed,
             ..
         } = gathered;
         let mut back_off = BACK_OFF;

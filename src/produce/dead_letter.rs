@@ -3,7 +3,6 @@
 //! Everything in one comes from the record, nothing from a clock, so a repeated attempt writes the
 //! same bytes.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
@@ -45,11 +44,9 @@ impl DeadLetter<'_> {
     /// Appends the letter for `record`.
     pub fn push(&self, batch: &mut OutputBatch, record: &Record<'_>) {
         let key = record.key.map(|key| &key[..key.len().min(KEY_BYTES_MAX)]);
-        let kept = record
-            .value
-            .map(|value| &value[..value.len().min(VALUE_BYTES_MAX)]);
-        let Ok(()) = batch.push(Destination::DeadLetters, key, |out| {
-            Ok::<_, Infallible>(kept.map(|value| out.extend_from_slice(value)))
+        let value = record.value.unwrap_or_default();
+        batch.push(Destination::DeadLetters, key, |out| {
+            out.extend_from_slice(&value[..value.len().min(VALUE_BYTES_MAX)]);
         });
         batch.header(REASON_HEADER, Some(self.reason.as_bytes()));
         if let Some(detail) = self.detail {
@@ -62,9 +59,7 @@ impl DeadLetter<'_> {
         if let Some(timestamp) = record.timestamp {
             number(batch, SOURCE_TIMESTAMP_HEADER, timestamp.0);
         }
-        if let Some(value) = record.value
-            && value.len() > VALUE_BYTES_MAX
-        {
+        if value.len() > VALUE_BYTES_MAX {
             batch.header(VALUE_BYTES_HEADER, Some(value.len().to_string().as_bytes()));
             let mut digest = String::with_capacity(64);
             for byte in Sha256::digest(value) {
@@ -103,10 +98,10 @@ mod tests {
         let output = batch.iter().next().unwrap();
         assert_eq!(output.destination, Destination::DeadLetters);
         assert_eq!(output.key, Some(&b"key"[..]));
-        assert_eq!(output.value.unwrap().len(), VALUE_BYTES_MAX);
+        assert_eq!(output.value.len(), VALUE_BYTES_MAX);
         let headers: Vec<(&str, String)> = output
             .headers()
-            .map(|(name, value)| (name, String::from_utf8_lossy(value.unwrap()).into_owned()))
+            .map(|(name, text)| (name, String::from_utf8_lossy(text.unwrap()).into_owned()))
             .collect();
         let get = |wanted| {
             headers

@@ -7,10 +7,14 @@
 mod avro;
 mod committer;
 mod dead_letter;
+mod deliveries;
 mod encode;
 mod observation;
 mod output;
 mod producer;
+pub mod readback;
+mod room;
+mod settings;
 
 pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
 pub use dead_letter::*;
@@ -19,4 +23,6 @@ pub use observation::{
     EncodeError, ObservationEncoder, ObservationSchemaError, observation_schema,
 };
 pub use output::{Destination, Output, OutputBatch};
-pub use producer::{CommitError, Guarantee, ProducerSettings};
+pub use producer::CommitError;
+pub use room::{Room, Taken};
+pub use settings::{Guarantee, ProducerSettings};

@@ -34,7 +34,7 @@ struct Entry {
     destination: Destination,
     start: usize,
     key: Option<usize>,
-    value: Option<usize>,
+    value: usize,
     headers: (usize, usize),
 }
 
@@ -50,7 +50,7 @@ struct HeaderEntry {
 pub struct Output<'a> {
     pub destination: Destination,
     pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
+    pub value: &'a [u8],
     batch: &'a OutputBatch,
     headers: (usize, usize),
 }
@@ -102,24 +102,19 @@ impl OutputBatch {
         self.bytes.reserve(outputs.saturating_mul(bytes));
     }
 
-    /// Appends an output whose value `write` appends to the buffer; `None` writes a null value.
-    pub fn push<E>(
+    /// Appends an output whose value `write` appends to the buffer.
+    pub fn push(
         &mut self,
         destination: Destination,
         key: Option<&[u8]>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<Option<()>, E>,
-    ) -> Result<(), E> {
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.unwrap_or_default());
         let value_at = self.bytes.len();
-        let value = match write(&mut self.bytes) {
-            Ok(written) => written.map(|()| self.bytes.len() - value_at),
-            Err(error) => {
-                self.bytes.truncate(start);
-                return Err(error);
-            }
-        };
+        write(&mut self.bytes);
         let headers = (self.headers.len(), self.headers.len());
+        let value = self.bytes.len() - value_at;
         self.outputs.push(Entry {
             destination,
             start,
@@ -127,7 +122,6 @@ impl OutputBatch {
             value,
             headers,
         });
-        Ok(())
     }
 
     /// Adds a header to the output pushed last.
@@ -168,7 +162,7 @@ impl OutputBatch {
                 key: entry
                     .key
                     .map(|len| &self.bytes[entry.start..entry.start + len]),
-                value: entry.value.map(|len| &self.bytes[value_at..value_at + len]),
+                value: &self.bytes[value_at..value_at + entry.value],
                 batch: self,
                 headers: entry.headers,
             }
@@ -178,48 +172,33 @@ impl OutputBatch {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     #[test]
-    fn outputs_come_out_as_they_went_in_and_a_failed_one_leaves_no_trace() {
+    fn outputs_come_out_as_they_went_in() {
         let mut batch = OutputBatch::new(PartitionId(0), Epoch(1), NextOffset::ZERO);
-        let ok = |bytes: &'static [u8]| {
-            move |out: &mut Vec<u8>| -> Result<Option<()>, Infallible> {
-                out.extend_from_slice(bytes);
-                Ok(Some(()))
-            }
-        };
-        batch
-            .push(Destination::Forecasts, Some(b"a"), ok(b"one"))
-            .unwrap();
+        batch.push(Destination::Forecasts, Some(b"a"), |out| {
+            out.extend_from_slice(b"one");
+        });
         batch.header("h", Some(b"v"));
         batch.header("n", None);
-        let failed = batch.push(Destination::Forecasts, Some(b"x"), |out| {
-            out.extend_from_slice(b"half");
-            Err("no")
-        });
-        assert_eq!(failed, Err("no"));
-        batch
-            .push(Destination::DeadLetters, None, |_| {
-                Ok::<_, Infallible>(None)
-            })
-            .unwrap();
+        batch.push(Destination::DeadLetters, None, |_| {});
 
         let outputs: Vec<_> = batch.iter().collect();
         assert_eq!(
             (outputs[0].key, outputs[0].value),
-            (Some(&b"a"[..]), Some(&b"one"[..]))
+            (Some(&b"a"[..]), &b"one"[..])
         );
         assert_eq!(
             outputs[0].headers().collect::<Vec<_>>(),
             [("h", Some(&b"v"[..])), ("n", None)]
         );
+        assert_eq!(outputs[0].destination, Destination::Forecasts);
         assert_eq!(
             (outputs[1].key, outputs[1].value, outputs[1].header_count()),
-            (None, None, 0)
+            (None, &b""[..], 0)
         );
+        assert_eq!(outputs[1].destination, Destination::DeadLetters);
         assert_eq!(outputs.len(), 2);
     }
 }

@@ -4,47 +4,18 @@
 //! next: send the same batches again, or nothing with this producer any more.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::util::Timeout;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
 
+use super::deliveries::Deliveries;
 use super::output::{Destination, Output, OutputBatch};
-
-/// What is promised to readers of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guarantee {
-    /// Outputs and offsets in one transaction.
-    ExactlyOnce,
-    /// Outputs first, then the offsets: a crash between the two repeats outputs.
-    AtLeastOnce,
-}
-
-/// What the producer is configured by.
-#[derive(Clone, Debug)]
-pub struct ProducerSettings {
-    /// Brokers, security and `client.id`.
-    pub config: ClientConfig,
-    pub guarantee: Guarantee,
-    pub transactional_id: String,
-    pub transaction_timeout: Duration,
-    /// Below the transaction timeout, so that a delivery fails before its transaction does.
-    pub message_timeout: Duration,
-    pub socket_timeout: Duration,
-    pub input_topic: String,
-    pub forecasts_topic: String,
-    pub dead_letters_topic: String,
-}
+use super::settings::{Guarantee, ProducerSettings};
 
 /// Why the producer cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +65,9 @@ pub(super) enum Attempt {
 const SERVE_PAUSE: Duration = Duration::from_micros(200);
 /// One call of the abort API; its event queue is served between calls.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
+/// One call of the commit API, which is resumed until the transaction's timeout. librdkafka 2.12 waits
+/// for a coordinator for ever when it is given no timeout, and the rebalance hooks wait for this.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long `init_transactions` may take: a predecessor's open transaction is aborted in it.
 const INIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long one request that adds offsets to the transaction may take before it is repeated.
@@ -114,7 +88,7 @@ impl fmt::Debug for OutputProducer {
 impl OutputProducer {
     /// Creates the producer and, exactly once, fences predecessors with the same transactional id.
     pub(super) fn connect(settings: ProducerSettings) -> Result<Self, CommitError> {
-        let config = configuration(&settings);
+        let config = settings.configuration();
         let producer: BaseProducer<Deliveries> = config
             .create_with_context(Deliveries::default())
             .map_err(CommitError::Create)?;
@@ -136,6 +110,7 @@ impl OutputProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
+        self.producer.context().take();
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
@@ -154,8 +129,10 @@ impl OutputProducer {
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
+        self.producer.context().take();
         self.send(batches)?;
         let began = Instant::now();
+        let in_time = || began.elapsed() < self.settings.transaction_timeout;
         loop {
             // While the records are on their way the coordinator is told of the offsets.
             match self
@@ -163,23 +140,23 @@ impl OutputProducer {
                 .send_offsets_to_transaction(offsets, group, OFFSETS_TIMEOUT)
             {
                 Ok(()) => break,
-                Err(error)
-                    if is_retriable(&error)
-                        && began.elapsed() < self.settings.transaction_timeout => {}
+                Err(error) if is_retriable(&error) && in_time() => {}
+                // A request that was not answered may still arrive, in a later transaction.
+                Err(error) if is_retriable(&error) || is_unanswered(&error) => {
+                    return Err(indefinite("adding the offsets to the transaction", error));
+                }
                 Err(error) => return Err(triage("adding the offsets to the transaction", error)),
             }
         }
         self.serve_until_delivered(began)?;
+        self.check_delivered()?;
         loop {
-            match self.producer.commit_transaction(Timeout::Never) {
+            match self.producer.commit_transaction(COMMIT_TIMEOUT) {
                 Ok(()) => return Ok(()),
-                Err(error)
-                    if is_retriable(&error)
-                        && began.elapsed() < self.settings.transaction_timeout =>
-                {
-                    self.serve();
-                }
-                Err(error) => return Err(triage("committing the transaction", error)),
+                Err(error) if is_retriable(&error) && in_time() => self.serve(),
+                // The commit may have been sent, even where librdkafka asks for an abort: only a new
+                // producer, which fences this one, makes the result definite.
+                Err(error) => return Err(indefinite("committing the transaction", error)),
             }
         }
     }
@@ -190,8 +167,13 @@ impl OutputProducer {
         self.producer.context().take();
         self.send(batches)?;
         self.serve_until_delivered(Instant::now())?;
+        self.check_delivered()?;
+        Ok(offsets)
+    }
+
+    fn check_delivered(&self) -> Result<(), Attempt> {
         match self.producer.context().take() {
-            None => Ok(offsets),
+            None => Ok(()),
             Some(error) => Err(Attempt::Again {
                 step: "delivering the output",
                 error,
@@ -236,12 +218,9 @@ impl OutputProducer {
             Destination::Forecasts => &self.settings.forecasts_topic,
             Destination::DeadLetters => &self.settings.dead_letters_topic,
         };
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(output.value);
         if let Some(key) = output.key {
             record = record.key(key);
-        }
-        if let Some(value) = output.value {
-            record = record.payload(value);
         }
         if output.header_count() > 0 {
             let headers = OwnedHeaders::new_with_capacity(output.header_count());
@@ -260,7 +239,7 @@ impl OutputProducer {
                     error @ KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge),
                     _,
                 )) => {
-                    let bytes = output.value.map_or(0, <[u8]>::len);
+                    let bytes = output.value.len();
                     let topic = topic.clone();
                     return Err(Attempt::End(CommitError::TooLarge {
                         topic,
@@ -324,8 +303,12 @@ fn triage(step: &'static str, error: KafkaError) -> Attempt {
     if is_abortable(&error) || is_retriable(&error) || is_local(&error) {
         Attempt::Again { step, error }
     } else {
-        Attempt::End(CommitError::Indefinite { step, error })
+        indefinite(step, error)
     }
+}
+
+fn indefinite(step: &'static str, error: KafkaError) -> Attempt {
+    Attempt::End(CommitError::Indefinite { step, error })
 }
 
 fn is_abortable(error: &KafkaError) -> bool {
@@ -344,7 +327,20 @@ fn is_retriable(error: &KafkaError) -> bool {
     )
 }
 
+/// The request may be on its way still.
+fn is_unanswered(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::BrokerTransportFailure,
+        ) => true,
+        Some(_) | None => false,
+    }
+}
+
 /// The record did not leave this process: the transaction is open and whole, and can be aborted.
+/// `State` is what librdkafka answers after an earlier record's failure asked for an abort.
 fn is_local(error: &KafkaError) -> bool {
     matches!(
         error,
@@ -353,87 +349,12 @@ fn is_local(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::MessageTimedOut
+                | RDKafkaErrorCode::State
+                | RDKafkaErrorCode::TopicAuthorizationFailed
         )
     )
 }
 
 fn is_fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(cause) if cause.is_fatal())
-}
-
-fn configuration(settings: &ProducerSettings) -> ClientConfig {
-    let timeout = settings.transaction_timeout.as_millis();
-    let mut config = settings.config.clone();
-    config
-        // The Java client's placement, so that a series stays whole between mixed publishers.
-        .set("partitioner", "murmur2_random")
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "0")
-        .set("queue.buffering.max.messages", "1000000")
-        .set("queue.buffering.max.kbytes", "262144")
-        .set(
-            "message.timeout.ms",
-            settings.message_timeout.as_millis().to_string(),
-        );
-    if settings.guarantee == Guarantee::ExactlyOnce {
-        config
-            .set("transactional.id", &settings.transactional_id)
-            .set("transaction.timeout.ms", timeout.to_string())
-            .set(
-                "socket.timeout.ms",
-                settings.socket_timeout.as_millis().to_string(),
-            )
-            // The coordinator answers CONCURRENT_TRANSACTIONS until the last markers are written, and
-            // librdkafka waits this long before it asks again (PROTOCOL, finding 13).
-            .set("retry.backoff.ms", "2")
-            .set("retry.backoff.max.ms", "5");
-    }
-    config
-}
-
-/// Remembers the first failed delivery since it was last asked.
-#[derive(Clone, Debug, Default)]
-struct Deliveries {
-    failed: Arc<Mutex<Option<KafkaError>>>,
-}
-
-impl Deliveries {
-    fn take(&self) -> Option<KafkaError> {
-        self.failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => error!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                info!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        warn!(target: "librdkafka", %error, reason, "producer error");
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert_with(|| error.clone());
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Log lines on standard error, for people or for machines.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -36,9 +36,13 @@ pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
         level: level.to_owned(),
         source,
     })?;
-    let lines = tracing_subscriber::fmt()
+    let mut lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
+    if !io::stderr().is_terminal() {
+        // A file full of colour codes is no use. On a terminal NO_COLOR is obeyed.
+        lines = lines.with_ansi(false);
+    }
     match format {
         Format::Human => lines.with_target(false).finish().try_init(),
         Format::Json => lines.json().flatten_event(true).finish().try_init(),

@@ -93,12 +93,11 @@ impl Source {
     /// True when `word` stands in the code as a whole word.
     pub(crate) fn has_word(&self, word: &str) -> bool {
         let code = self.code();
-        let found = code.match_indices(word).any(|(at, _)| {
+        code.match_indices(word).any(|(at, _)| {
             let before = code[..at].chars().next_back();
             let behind = code[at + word.len()..].chars().next();
             !before.is_some_and(is_word) && !behind.is_some_and(is_word)
-        });
-        found
+        })
     }
 }
 

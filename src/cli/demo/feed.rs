@@ -42,7 +42,8 @@ pub fn publish(
     speed: Speed,
     (published, stop): (&Arc<Published>, &CancellationToken),
 ) -> Result<(), FeedError> {
-    let schema = ObservationSchema::parse(BUILT_IN, "the built-in schema".as_ref(), "series", "time")?;
+    let schema =
+        ObservationSchema::parse(BUILT_IN, "the built-in schema".as_ref(), "series", "time")?;
     let series = SeriesFrom::Column("series".to_owned());
     let reading = Reading {
         times: TimeReader::default(),

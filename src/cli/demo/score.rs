@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::cli::forecasts::Forecast;
+use crate::produce::readback::Forecast;
 
 /// Steps ahead that are scored.
 pub const HORIZONS: [usize; 3] = [1, 6, 12];
@@ -94,7 +94,10 @@ impl Scores {
         let Some(series) = self.entry(&forecast.series) else {
             return;
         };
-        if series.source.is_some_and(|(partition, offset)| partition == source.0 && offset >= source.1) {
+        if series
+            .source
+            .is_some_and(|(partition, offset)| partition == source.0 && offset >= source.1)
+        {
             self.repeated += 1;
             return;
         }
@@ -106,7 +109,9 @@ impl Scores {
                     continue;
                 };
                 let ahead = i64::try_from(horizon).unwrap_or(i64::MAX);
-                let time = forecast.origin.saturating_add(forecast.step_ms.saturating_mul(ahead));
+                let time = forecast
+                    .origin
+                    .saturating_add(forecast.step_ms.saturating_mul(ahead));
                 let pair = Waiting {
                     target: target.name.clone(),
                     horizon,
@@ -126,7 +131,9 @@ impl Scores {
 
     /// Every series that an observation or a forecast was seen of, by name.
     pub fn series(&self) -> impl Iterator<Item = (&str, &Series)> {
-        self.series.iter().map(|(name, series)| (name.as_str(), series))
+        self.series
+            .iter()
+            .map(|(name, series)| (name.as_str(), series))
     }
 
     /// Forecasts, each counted once.
@@ -151,9 +158,9 @@ impl Scores {
 }
 
 impl Series {
-    /// The newest observation: its time and cells.
-    pub fn last(&self) -> Option<(i64, &[Option<f64>])> {
-        self.actuals.last_key_value().map(|(time, cells)| (*time, cells.as_slice()))
+    /// The cells observed at `time`.
+    pub fn at(&self, time: i64) -> Option<&[Option<f64>]> {
+        self.actuals.get(&time).map(Vec::as_slice)
     }
 
     pub fn newest(&self) -> Option<&Forecast> {
@@ -166,7 +173,9 @@ impl Series {
 
     /// By target and horizon.
     pub fn errors(&self) -> impl Iterator<Item = (&str, usize, Errors)> {
-        self.errors.iter().map(|((target, horizon), errors)| (target.as_str(), *horizon, *errors))
+        self.errors
+            .iter()
+            .map(|((target, horizon), errors)| (target.as_str(), *horizon, *errors))
     }
 
     pub fn error(&self, target: &str, horizon: usize) -> Option<Errors> {
@@ -190,7 +199,10 @@ impl Series {
         };
         let value = |at: i64| self.actuals.get(&at)?.get(feature).copied().flatten();
         if let (Some(actual), Some(last)) = (value(time), value(pair.origin)) {
-            let errors = self.errors.entry((pair.target.clone(), pair.horizon)).or_default();
+            let errors = self
+                .errors
+                .entry((pair.target.clone(), pair.horizon))
+                .or_default();
             errors.count += 1;
             errors.model += (pair.value - actual).abs();
             errors.last_value += (last - actual).abs();
@@ -215,16 +227,28 @@ impl Features {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::forecasts::{Model, Source, Target};
+    use crate::produce::readback::{Model, Source, Target};
 
     fn forecast(origin: i64, offset: i64, mean: &[f64]) -> Forecast {
         Forecast {
             series: "s".into(),
             origin,
             step_ms: 10,
-            targets: vec![Target { name: "y".into(), mean: mean.to_vec(), quantiles: Vec::new() }],
-            model: Model { name: "m".into(), version: "1".into(), digest: String::new() },
-            source: Source { topic: "t".into(), partition: 0, offset },
+            targets: vec![Target {
+                name: "y".into(),
+                mean: mean.to_vec(),
+                quantiles: Vec::new(),
+            }],
+            model: Model {
+                name: "m".into(),
+                version: "1".into(),
+                digest: String::new(),
+            },
+            source: Source {
+                topic: "t".into(),
+                partition: 0,
+                offset,
+            },
             imputed: 0,
             partial: false,
             window_hash: 0,
@@ -238,9 +262,9 @@ mod tests {
     /// Feeds observations 0, 10, 20 ... of `y` and all forecasts, the latter before or after.
     fn scored(values: &[Option<f64>], forecasts: &[Forecast], forecasts_first: bool) -> Scores {
         let mut scores = Scores::default();
-        let observe = |scores: &mut Scores| {
+        let observe = |to: &mut Scores| {
             for (time, value) in (0..).step_by(10).zip(values) {
-                scores.observe("s", time, &[Some(99.0), *value], &features());
+                to.observe("s", time, &[Some(99.0), *value], &features());
             }
         };
         if !forecasts_first {
@@ -285,12 +309,19 @@ mod tests {
         let scores = scored(&values, &[forecast(0, 0, &mean)], true);
         let (_, series) = scores.series().next().unwrap();
         let error = |horizon| series.error("y", horizon).map(|errors| errors.model());
-        assert_eq!((error(1), error(6), error(12)), (Some(0.0), Some(30.0), Some(132.0)));
+        assert_eq!(
+            (error(1), error(6), error(12)),
+            (Some(0.0), Some(30.0), Some(132.0))
+        );
     }
 
     #[test]
     fn a_repeated_forecast_counts_once() {
-        let forecasts = [forecast(0, 5, &[2.0]), forecast(0, 5, &[2.0]), forecast(10, 6, &[2.0])];
+        let forecasts = [
+            forecast(0, 5, &[2.0]),
+            forecast(0, 5, &[2.0]),
+            forecast(10, 6, &[2.0]),
+        ];
         let scores = scored(&[Some(1.0), Some(3.0)], &forecasts, false);
         assert_eq!((scores.forecasts(), scores.repeated()), (2, 1));
     }
@@ -303,6 +334,9 @@ mod tests {
         }
         let (_, series) = scores.series().next().unwrap();
         assert!(series.waiting_count <= WAITING_MAX);
-        assert_eq!(series.waiting_count, series.waiting.values().map(Vec::len).sum::<usize>());
+        assert_eq!(
+            series.waiting_count,
+            series.waiting.values().map(Vec::len).sum::<usize>()
+        );
     }
 }

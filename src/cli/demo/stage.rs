@@ -31,7 +31,9 @@ pub struct Stage {
 
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stage").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Stage")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,10 +65,16 @@ pub struct Wanted<'a> {
 
 impl Stage {
     pub fn set(wanted: Wanted<'_>, environment: &Environment) -> Result<Self, StageError> {
-        let files = tempfile::Builder::new().prefix("foretell-demo-").tempdir()?;
+        let files = tempfile::Builder::new()
+            .prefix("foretell-demo-")
+            .tempdir()?;
         lay_out(files.path())?;
         let (embedded, connection, prefix) = if let Some(kafka) = wanted.kafka {
-            (None, kafka.clone(), format!("foretell-demo-{:08x}.", random()))
+            (
+                None,
+                kafka.clone(),
+                format!("foretell-demo-{:08x}.", random()),
+            )
         } else {
             let cluster = MockCluster::new(1).map_err(StageError::Embedded)?;
             let connection = Connection::plain(cluster.bootstrap_servers());
@@ -75,8 +83,18 @@ impl Stage {
         let text = configuration(wanted, &connection, (&prefix, embedded.is_some()));
         let mut config = Config::parse(&files.path().join("foretell.toml"), &text, environment)?;
         config.kafka.properties = connection.properties().clone();
-        create_topics(&connection, embedded.as_ref(), &config.topics, wanted.partitions)?;
-        Ok(Self { config, connection, embedded, _files: files })
+        create_topics(
+            &connection,
+            embedded.as_ref(),
+            &config.topics,
+            wanted.partitions,
+        )?;
+        Ok(Self {
+            config,
+            connection,
+            embedded,
+            _files: files,
+        })
     }
 }
 
@@ -86,11 +104,25 @@ fn lay_out(folder: &Path) -> std::io::Result<()> {
     std::fs::write(folder.join("model.onnx"), MODEL)
 }
 
-fn configuration(wanted: Wanted<'_>, connection: &Connection, (prefix, embedded): (&str, bool)) -> String {
-    let brokers: Vec<_> = connection.brokers().split(',').map(|broker| format!("{broker:?}")).collect();
+fn configuration(
+    wanted: Wanted<'_>,
+    connection: &Connection,
+    (prefix, embedded): (&str, bool),
+) -> String {
+    let brokers: Vec<_> = connection
+        .brokers()
+        .split(',')
+        .map(|broker| format!("{broker:?}"))
+        .collect();
     let brokers = brokers.join(", ");
-    let guarantee = if embedded { "at_least_once" } else { "exactly_once" };
-    let Wanted { listen, log_level, .. } = wanted;
+    let guarantee = if embedded {
+        "at_least_once"
+    } else {
+        "exactly_once"
+    };
+    let Wanted {
+        listen, log_level, ..
+    } = wanted;
     format!(
         r#"
 [kafka]
@@ -137,15 +169,25 @@ fn create_topics(
     names: &Topics,
     partitions: i32,
 ) -> Result<(), StageError> {
-    let Topics { observations, forecasts, dead_letters } = names;
+    let Topics {
+        observations,
+        forecasts,
+        dead_letters,
+    } = names;
     if let Some(cluster) = embedded {
         for topic in [observations, forecasts, dead_letters] {
-            cluster.create_topic(topic, partitions, 1).map_err(StageError::Embedded)?;
+            cluster
+                .create_topic(topic, partitions, 1)
+                .map_err(StageError::Embedded)?;
         }
         return Ok(());
     }
     // The sample is of 2018 and 2019: any retention by time would delete it at once.
-    let wanted = NewTopics { partitions, replication: -1, retention_ms: -1 };
+    let wanted = NewTopics {
+        partitions,
+        replication: -1,
+        retention_ms: -1,
+    };
     topics::create(connection, &[observations, forecasts, dead_letters], wanted)?;
     Ok(())
 }

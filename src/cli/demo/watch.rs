@@ -1,6 +1,6 @@
 //! The demo's reader: what was observed, what was forecast, and when everything is done.
 //!
-//! It reads the two topics as any application would, forecasts with read_committed. The work is done
+//! It reads the two topics as any application would, forecasts with `read_committed`. The work is done
 //! once the worker has committed every observation and every forecast of them has been read.
 
 use std::sync::atomic::Ordering;
@@ -17,10 +17,12 @@ use super::feed::Published;
 use super::score::{Features, Scores};
 use super::view::View;
 use crate::cli::clients::{Connection, Troubles};
-use crate::cli::forecasts::{ForecastReader, NoForecast};
 use crate::cli::tail::is_passing;
 use crate::config::Config;
-use crate::decode::{Decoder, DecoderConfig, DecoderError, Projection, SchemaError, SchemaFolder, WireFormat};
+use crate::decode::{
+    Decoder, DecoderConfig, DecoderError, Projection, SchemaError, SchemaFolder, WireFormat,
+};
+use crate::produce::readback::{ForecastReader, NoForecast};
 
 /// Records that are read of one topic before the other has its turn.
 const TURN_RECORDS: usize = 500;
@@ -58,7 +60,9 @@ pub struct Watcher {
 
 impl std::fmt::Debug for Watcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watcher").field("scores", &self.scores).finish_non_exhaustive()
+        f.debug_struct("Watcher")
+            .field("scores", &self.scores)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,11 +81,17 @@ struct Topic {
 #[derive(Debug)]
 pub struct Watched {
     pub observations: u64,
+    /// From the first look to the last.
+    pub took: Duration,
     pub scores: Scores,
 }
 
 impl Watcher {
-    pub fn new(config: &Config, connection: &Connection, partitions: usize) -> Result<Self, WatchError> {
+    pub fn new(
+        config: &Config,
+        connection: &Connection,
+        partitions: usize,
+    ) -> Result<Self, WatchError> {
         let schemas = match &config.input.format {
             crate::config::InputFormat::SingleObject { schema_folder } => schema_folder,
             crate::config::InputFormat::Datum { schema } => schema,
@@ -96,12 +106,18 @@ impl Watcher {
                 },
                 value_bytes_max: config.input.value_bytes_max.get(),
             },
-            WireFormat::SingleObject { schemas: SchemaFolder::load(schemas)? },
+            WireFormat::SingleObject {
+                schemas: SchemaFolder::load(schemas)?,
+            },
         )?;
         // The group's name answers for what the worker has committed; the group is not joined.
         let group = &config.kafka.group_id;
         Ok(Self {
-            observations: Topic::read(connection, &config.topics.observations, (partitions, group))?,
+            observations: Topic::read(
+                connection,
+                &config.topics.observations,
+                (partitions, group),
+            )?,
             forecasts: Topic::read(connection, &config.topics.forecasts, (partitions, group))?,
             decoder,
             reader: ForecastReader::new(false)?,
@@ -117,7 +133,8 @@ impl Watcher {
         published: &Published,
         (stop, follow): (&CancellationToken, bool),
     ) -> Result<Watched, WatchError> {
-        let mut look = Instant::now();
+        let start = Instant::now();
+        let mut look = start;
         while !stop.is_cancelled() {
             self.take_turns()?;
             view.show(&self.scores, &self.features, published);
@@ -138,11 +155,22 @@ impl Watcher {
             self.take_turns()?;
         }
         view.show(&self.scores, &self.features, published);
-        Ok(Watched { observations: self.observations.records, scores: self.scores })
+        Ok(Watched {
+            observations: self.observations.records,
+            took: start.elapsed(),
+            scores: self.scores,
+        })
     }
 
     fn take_turns(&mut self) -> Result<(), WatchError> {
-        let Self { observations, forecasts, decoder, reader, features, scores } = self;
+        let Self {
+            observations,
+            forecasts,
+            decoder,
+            reader,
+            features,
+            scores,
+        } = self;
         observations.turn(|message| {
             // A record that is none of ours is the worker's to judge.
             if let Some(value) = message.payload()
@@ -161,11 +189,20 @@ impl Watcher {
 }
 
 impl Topic {
-    fn read(connection: &Connection, name: &str, (partitions, group): (usize, &str)) -> Result<Self, WatchError> {
-        let read = |error| WatchError::Read { topic: name.to_owned(), error };
+    fn read(
+        connection: &Connection,
+        name: &str,
+        (partitions, group): (usize, &str),
+    ) -> Result<Self, WatchError> {
+        let read = |error| WatchError::Read {
+            topic: name.to_owned(),
+            error,
+        };
         let mut config = connection.reader();
         config.set("group.id", group);
-        let consumer = config.create_with_context(Troubles::default()).map_err(read)?;
+        let consumer = config
+            .create_with_context(Troubles::default())
+            .map_err(read)?;
         let mut topic = Self {
             name: name.to_owned(),
             consumer,
@@ -179,11 +216,19 @@ impl Topic {
 
     /// Assigns at the next offsets, so that each partition reports its end anew.
     fn again(&mut self) -> Result<(), WatchError> {
-        let read = |error| WatchError::Read { topic: self.name.clone(), error };
+        let read = |error| WatchError::Read {
+            topic: self.name.clone(),
+            error,
+        };
         let mut list = TopicPartitionList::new();
         for (partition, next) in (0..).zip(&self.next) {
-            let offset = if *next == 0 { Offset::Beginning } else { Offset::Offset(*next) };
-            list.add_partition_offset(&self.name, partition, offset).map_err(read)?;
+            let offset = if *next == 0 {
+                Offset::Beginning
+            } else {
+                Offset::Offset(*next)
+            };
+            list.add_partition_offset(&self.name, partition, offset)
+                .map_err(read)?;
         }
         self.consumer.unassign().map_err(read)?;
         self.consumer.assign(&list).map_err(read)?;
@@ -204,19 +249,22 @@ impl Topic {
                     take(&message);
                     self.records += 1;
                     let next = usize::try_from(message.partition()).ok();
-                    if let Some(next) = next.and_then(|partition| self.next.get_mut(partition)) {
+                    if let Some(next) = next.and_then(|index| self.next.get_mut(index)) {
                         *next = message.offset() + 1;
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     let ended = usize::try_from(partition).ok();
-                    if let Some(ended) = ended.and_then(|partition| self.ended.get_mut(partition)) {
+                    if let Some(ended) = ended.and_then(|index| self.ended.get_mut(index)) {
                         *ended = true;
                     }
                 }
                 Some(Err(error)) if is_passing(&error) => break,
                 Some(Err(error)) => {
-                    return Err(WatchError::Read { topic: self.name.clone(), error });
+                    return Err(WatchError::Read {
+                        topic: self.name.clone(),
+                        error,
+                    });
                 }
             }
         }
@@ -229,7 +277,10 @@ impl Topic {
         for (partition, _) in (0..).zip(&self.next) {
             asked.add_partition(&self.name, partition);
         }
-        let committed = self.consumer.committed_offsets(asked, ANSWER_MAX).map_err(WatchError::Committed)?;
+        let committed = self
+            .consumer
+            .committed_offsets(asked, ANSWER_MAX)
+            .map_err(WatchError::Committed)?;
         for element in committed.elements() {
             let (_, end) = self
                 .consumer
@@ -238,7 +289,11 @@ impl Topic {
             let reached = match element.offset() {
                 Offset::Offset(offset) => offset >= end,
                 // Nothing is committed of an empty partition.
-                Offset::Invalid | Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => end == 0,
+                Offset::Invalid
+                | Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::OffsetTail(_) => end == 0,
             };
             if !reached {
                 return Ok(false);

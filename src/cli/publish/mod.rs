@@ -1,7 +1,7 @@
 //! `foretell publish`: rows of a CSV or Parquet file become Avro observations on a topic.
 //!
 //! The file is read a row at a time: [`rows`] reads it, [`schema`] encodes, [`order`] decides when a
-//! row is due, [`send`] delivers. Nothing here judges an observation; that is the worker's.
+//! row is due, [`mod@send`] delivers. Nothing here judges an observation; that is the worker's.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
+mod cells;
 mod csv;
 mod layout;
 mod order;
@@ -122,7 +123,7 @@ pub(super) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   foretell publish demo/sample.parquet --topic observations --brokers localhost:9092
 
   One series per file, local times that are UTC, ten minutes in a second:
@@ -187,13 +188,13 @@ pub enum PublishError {
     Schema(#[from] SchemaError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{}: nothing was published: {source}", path.display())]
-    Checked { path: PathBuf, source: OrderError },
-    #[error("{}: stopped after {sent} rows: {source}", path.display())]
+    #[error("{}: nothing was published: {problem}", path.display())]
+    Checked { path: PathBuf, problem: OrderError },
+    #[error("{}: stopped after {sent} rows: {problem}", path.display())]
     Stopped {
         path: PathBuf,
         sent: u64,
-        source: OrderError,
+        problem: OrderError,
     },
     #[error("{}: there are no rows in it", path.display())]
     NoRows { path: PathBuf },
@@ -237,9 +238,9 @@ fn publish_file(args: &Arguments, connection: &Connection) -> Result<Published, 
     }
     let limit = args.limit.unwrap_or(u64::MAX);
     let sender = Sender::connect(connection, &args.topic, args.record_time)?;
-    let checked = |source| PublishError::Checked {
+    let checked = |problem| PublishError::Checked {
         path: args.file.clone(),
-        source,
+        problem,
     };
     let (feed, total);
     let survey;
@@ -273,14 +274,14 @@ fn send(
     let start = Instant::now();
     let mut progress = Progress::new("published", total);
     let (mut encoded, mut sent) = (Encoded::default(), 0);
-    let stopped = |after, source| PublishError::Stopped {
+    let stopped = |after, problem| PublishError::Stopped {
         path: args.file.clone(),
         sent: after,
-        source,
+        problem,
     };
     while feed
         .next(schema, &mut encoded)
-        .map_err(|source| stopped(sent, source))?
+        .map_err(|problem| stopped(sent, problem))?
     {
         if sent == 0 && args.record_time == RecordTime::Observation {
             retention::warn(connection, &args.topic, Timestamp(encoded.time_ms));

@@ -6,14 +6,8 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
-};
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, TimeUnit as ArrowUnit};
+use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -21,9 +15,10 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 
+use super::cells::{float, push_text, stamp, text, whole};
 use super::layout::{Column, Layout, SeriesAt};
 use super::row::{Place, Row, RowError, Shown, finite, number};
-use super::time::{TimeReader, TimeUnit};
+use super::time::TimeReader;
 
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 1_024;
@@ -328,97 +323,5 @@ impl Batch {
             time,
             numbers,
         })
-    }
-}
-
-/// The text of a cell; empty for a null and for what is no text.
-fn text(array: &ArrayRef, index: usize) -> &str {
-    match array.as_string_opt::<i32>() {
-        Some(strings) if strings.is_valid(index) => strings.value(index),
-        _ => "",
-    }
-}
-
-/// Appends text or a whole number.
-fn push_text(array: &ArrayRef, index: usize, out: &mut String) {
-    match whole(array, index) {
-        Some(number) => out.push_str(&number.to_string()),
-        None => out.push_str(text(array, index)),
-    }
-}
-
-/// A cell of any type of whole numbers that fits.
-fn whole(array: &ArrayRef, index: usize) -> Option<i64> {
-    if array.is_null(index) {
-        return None;
-    }
-    if let Some(array) = array.as_primitive_opt::<Int64Type>() {
-        return Some(array.value(index));
-    }
-    if let Some(array) = array.as_primitive_opt::<Int32Type>() {
-        return Some(i64::from(array.value(index)));
-    }
-    if let Some(array) = array.as_primitive_opt::<Int16Type>() {
-        return Some(i64::from(array.value(index)));
-    }
-    if let Some(array) = array.as_primitive_opt::<Int8Type>() {
-        return Some(i64::from(array.value(index)));
-    }
-    if let Some(array) = array.as_primitive_opt::<UInt64Type>() {
-        return i64::try_from(array.value(index)).ok();
-    }
-    if let Some(array) = array.as_primitive_opt::<UInt32Type>() {
-        return Some(i64::from(array.value(index)));
-    }
-    if let Some(array) = array.as_primitive_opt::<UInt16Type>() {
-        return Some(i64::from(array.value(index)));
-    }
-    array
-        .as_primitive_opt::<UInt8Type>()
-        .map(|array| i64::from(array.value(index)))
-}
-
-/// A cell of any type of numbers.
-fn float(array: &ArrayRef, index: usize) -> Option<f64> {
-    if let Some(array) = array.as_primitive_opt::<Float64Type>() {
-        return Some(array.value(index));
-    }
-    if let Some(array) = array.as_primitive_opt::<Float32Type>() {
-        return Some(f64::from(array.value(index)));
-    }
-    whole(array, index).map(|number| {
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_precision_loss,
-            reason = "a count as a measurement: the nearest double is meant"
-        )]
-        let nearest = number as f64;
-        nearest
-    })
-}
-
-/// A cell of a timestamp column and its unit.
-fn stamp(array: &ArrayRef, index: usize, unit: ArrowUnit) -> (i64, TimeUnit) {
-    match unit {
-        ArrowUnit::Second => (
-            array.as_primitive::<TimestampSecondType>().value(index),
-            TimeUnit::S,
-        ),
-        ArrowUnit::Millisecond => (
-            array
-                .as_primitive::<TimestampMillisecondType>()
-                .value(index),
-            TimeUnit::Ms,
-        ),
-        ArrowUnit::Microsecond => (
-            array
-                .as_primitive::<TimestampMicrosecondType>()
-                .value(index),
-            TimeUnit::Us,
-        ),
-        ArrowUnit::Nanosecond => (
-            array.as_primitive::<TimestampNanosecondType>().value(index),
-            TimeUnit::Ns,
-        ),
     }
 }

@@ -45,15 +45,15 @@ pub enum OpenError {
     Extension { path: PathBuf },
     #[error("{}: the file is empty", path.display())]
     Empty { path: PathBuf },
-    #[error("{}: {source}", path.display())]
-    Header { path: PathBuf, source: RowError },
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {problem}", path.display())]
+    Header { path: PathBuf, problem: RowError },
+    #[error("{}: {problem}", path.display())]
     Parquet {
         path: PathBuf,
-        source: ParquetFileError,
+        problem: ParquetFileError,
     },
-    #[error("{}: {source}", path.display())]
-    Layout { path: PathBuf, source: LayoutError },
+    #[error("{}: {problem}", path.display())]
+    Layout { path: PathBuf, problem: LayoutError },
 }
 
 impl Table {
@@ -73,10 +73,10 @@ impl Table {
             }
             Some("parquet") => {
                 let file = open_file(path)?;
-                let file = ParquetFile::open(ParquetBytes::File(file)).map_err(|source| {
+                let file = ParquetFile::open(ParquetBytes::File(file)).map_err(|problem| {
                     OpenError::Parquet {
                         path: path.to_owned(),
-                        source,
+                        problem,
                     }
                 })?;
                 let names = file.names().to_vec();
@@ -104,10 +104,10 @@ impl Table {
         schema: &ObservationSchema,
     ) -> Result<Self, OpenError> {
         let path = Path::new("the built-in sample");
-        let file = ParquetFile::open(ParquetBytes::Embedded(bytes)).map_err(|source| {
+        let file = ParquetFile::open(ParquetBytes::Embedded(bytes)).map_err(|problem| {
             OpenError::Parquet {
                 path: path.to_owned(),
-                source,
+                problem,
             }
         })?;
         let names = file.names().to_vec();
@@ -128,9 +128,9 @@ impl Table {
         schema: &ObservationSchema,
     ) -> Result<Self, OpenError> {
         let layout =
-            Layout::find(names, series, time, schema).map_err(|source| OpenError::Layout {
+            Layout::find(names, series, time, schema).map_err(|problem| OpenError::Layout {
                 path: path.to_owned(),
-                source,
+                problem,
             })?;
         Ok(Self {
             path: path.to_owned(),
@@ -162,9 +162,9 @@ impl Table {
                         self.reading.times,
                         self.reading.nan_is_missing,
                     )
-                    .map_err(|source| OpenError::Parquet {
+                    .map_err(|problem| OpenError::Parquet {
                         path: self.path.clone(),
-                        source,
+                        problem,
                     })?;
                 Format::Parquet(Box::new(rows))
             }
@@ -227,9 +227,9 @@ fn open_file(path: &Path) -> Result<File, OpenError> {
 fn open_csv(path: &Path, reading: Reading) -> Result<(CsvRows, u64), OpenError> {
     let file = open_file(path)?;
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
-    let rows = CsvRows::open(Box::new(file), reading).map_err(|source| OpenError::Header {
+    let rows = CsvRows::open(Box::new(file), reading).map_err(|problem| OpenError::Header {
         path: path.to_owned(),
-        source,
+        problem,
     })?;
     Ok((rows, bytes))
 }

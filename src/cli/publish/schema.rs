@@ -5,9 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_avro_fast::schema::{RegularType, SchemaKey, SchemaMut};
-
 use super::row::Row;
+use crate::decode::{self, BaseType, Field, WriterSchema};
 use crate::domain::Reading;
 use crate::produce::{EncodeError, ObservationEncoder, ObservationSchemaError};
 
@@ -38,10 +37,12 @@ pub enum SchemaError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{}: {source}", path.display())]
+    #[error(transparent)]
+    Refused(#[from] decode::SchemaError),
+    #[error("{}: {problem}", path.display())]
     Unsuitable {
         path: PathBuf,
-        source: ObservationSchemaError,
+        problem: ObservationSchemaError,
     },
     #[error(
         "{}: there is no field `{name}` for the {what}; the fields are {have}. Name it with {option}", path.display()
@@ -60,25 +61,16 @@ pub enum SchemaError {
 impl ObservationSchema {
     /// Compiles `json`. `path` is for messages.
     pub fn parse(json: &str, path: &Path, series: &str, time: &str) -> Result<Self, SchemaError> {
-        let path = || path.to_owned();
-        let unsuitable = |source| SchemaError::Unsuitable {
-            path: path(),
-            source,
-        };
-        let schema: SchemaMut = json
-            .parse()
-            .map_err(|error| unsuitable(ObservationSchemaError::Avro(error)))?;
-        let RegularType::Record(record) = &schema.root().type_ else {
-            return Err(unsuitable(ObservationSchemaError::NotARecord));
-        };
+        let schema = WriterSchema::parse(json, path)?;
+        let fields = schema.fields();
         for (what, name, option) in [
             ("series", series, "--series-field"),
             ("time", time, "--time-field"),
         ] {
-            if !record.fields.iter().any(|field| field.name == name) {
-                let have = record.fields.iter().map(|field| field.name.as_str());
+            if !fields.iter().any(|field| *field.name == *name) {
+                let have = fields.iter().map(|field| &*field.name);
                 return Err(SchemaError::NoField {
-                    path: path(),
+                    path: path.to_owned(),
                     what,
                     name: name.to_owned(),
                     have: super::layout::list(have),
@@ -86,16 +78,22 @@ impl ObservationSchema {
                 });
             }
         }
-        let numbers: Vec<_> = record
-            .fields
+        let numbers: Vec<_> = fields
             .iter()
-            .filter(|field| field.name != series && field.name != time)
-            .filter_map(|field| number_field(&schema, &field.name, field.type_))
+            .filter(|field| *field.name != *series && *field.name != *time)
+            .filter_map(number_field)
             .collect();
         let names: Vec<_> = numbers.iter().map(|field| field.name.clone()).collect();
-        let encoder = ObservationEncoder::new(json, (series, time), &names).map_err(unsuitable)?;
+        let encoder = ObservationEncoder::new(json, (series, time), &names).map_err(|problem| {
+            SchemaError::Unsuitable {
+                path: path.to_owned(),
+                problem,
+            }
+        })?;
         if numbers.is_empty() {
-            return Err(SchemaError::NoNumbers { path: path() });
+            return Err(SchemaError::NoNumbers {
+                path: path.to_owned(),
+            });
         }
         Ok(Self { encoder, numbers })
     }
@@ -116,26 +114,19 @@ impl ObservationSchema {
     }
 }
 
-/// A field with a numeric branch; `None` for any other.
-fn number_field(schema: &SchemaMut, name: &str, key: SchemaKey) -> Option<NumberField> {
-    let branches = if let RegularType::Union(union) = &schema[key].type_ {
-        union.variants.clone()
-    } else {
-        vec![key]
+/// A field with a numeric branch; `None` for any other. A date or another time is a number to Avro
+/// and none to a forecast.
+fn number_field(field: &Field) -> Option<NumberField> {
+    let is_number = |base: &BaseType| match base {
+        BaseType::Int | BaseType::Long | BaseType::Float | BaseType::Double => true,
+        BaseType::Null | BaseType::String | BaseType::Enum | BaseType::Other(_) => false,
     };
-    let is_number = |branch: &SchemaKey| {
-        let node = &schema[*branch];
-        let numeric = matches!(
-            node.type_,
-            RegularType::Int | RegularType::Long | RegularType::Float | RegularType::Double
-        );
-        // A date or another time is a number to Avro and none to a forecast.
-        numeric && node.logical_type.is_none()
-    };
-    branches.iter().any(is_number).then(|| NumberField {
-        name: name.to_owned(),
-        nullable: branches
-            .iter()
-            .any(|branch| matches!(schema[*branch].type_, RegularType::Null)),
+    let has_number = field
+        .types
+        .iter()
+        .any(|kind| kind.logical.is_none() && is_number(&kind.base));
+    has_number.then(|| NumberField {
+        name: field.name.to_string(),
+        nullable: field.types.iter().any(|kind| kind.base == BaseType::Null),
     })
 }

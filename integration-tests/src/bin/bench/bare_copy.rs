@@ -56,7 +56,7 @@ pub(crate) fn measure(
             &sample.header.1,
         ])
         .arg(value);
-    let mut process = Process::start(command, &folder.join("copy.log"))?;
+    let mut process = Process::start(&command, &folder.join("copy.log"))?;
     let watch = Watch::new(cluster, name, input)?;
     watch.measure(process.id(), u64::MAX, || process.ensure_alive())
 }

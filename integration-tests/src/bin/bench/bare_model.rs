@@ -64,14 +64,14 @@ pub(crate) fn library() -> Result<String> {
 
 fn load(environment: &Environment, bytes: &[u8]) -> Result<Session> {
     let build = || -> ort::Result<Session> {
-        Ok(Session::builder(environment)?
+        Session::builder(environment)?
             .with_intra_threads(1)?
             .with_inter_threads(1)?
             .with_parallel_execution(false)?
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
             .with_memory_pattern(false)?
-            .commit_from_memory(bytes)?)
+            .commit_from_memory(bytes)
     };
     build().map_err(|error| anyhow!("{error}"))
 }

@@ -66,6 +66,10 @@ pub(crate) fn preload(cluster: &Cluster, rounds: u32, width: Width) -> Result<In
     let writer = cluster.writer()?;
     let encoder = Encoder::new(width)?;
     // The last round is now, so that neither retention nor the worker finds anything odd.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the benchmark is a shell: it makes times"
+    )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let last = i64::try_from(now.as_millis())? / STEP_MS * STEP_MS;
     let mut bytes = 0;
@@ -100,7 +104,7 @@ pub(crate) fn create(cluster: &Cluster, name: &str) -> Result<()> {
     let created = runtime.block_on(admin.create_topics([&topic], &options))?;
     ensure!(created.len() == 1, "no answer for {name}");
     for answer in created {
-        answer.map_err(|(topic, error)| anyhow!("cannot create {topic}: {error}"))?;
+        answer.map_err(|(failed, error)| anyhow!("cannot create {failed}: {error}"))?;
     }
     Ok(())
 }
@@ -143,9 +147,9 @@ impl Encoder {
                 key: Some(name.as_bytes().to_vec()),
                 value: Some(
                     [
-                        &[0xC3, 0x01],
+                        &[0xC3, 0x01][..],
                         &fingerprint[..],
-                        &*eleven(schema, name, time_ms, cells)?,
+                        &eleven(schema, name, time_ms, cells)?[..],
                     ]
                     .concat(),
                 ),

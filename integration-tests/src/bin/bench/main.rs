@@ -43,8 +43,8 @@ fn main() -> ExitCode {
 fn dispatch(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["bare-model", arguments @ ..] => bare_model::main(arguments),
-        ["bare-copy", arguments @ ..] => bare_copy::main(arguments),
+        ["bare-model", rest @ ..] => bare_model::main(rest),
+        ["bare-copy", rest @ ..] => bare_copy::main(rest),
         _ => runs::main(options(&words)?),
     }
 }

@@ -189,7 +189,7 @@ fn batch_rows(worker: &Worker) -> Result<u64> {
     Ok(mean.to_string().parse()?)
 }
 
-/// Counts what a read_committed reader sees, and keeps the last record.
+/// Counts what a `read_committed` reader sees, and keeps the last record.
 fn read_committed(cluster: &Cluster, topic: &str) -> Result<(u64, Option<Sample>)> {
     let mut client = cluster.client();
     client.set("group.id", "reader");

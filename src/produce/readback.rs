@@ -1,12 +1,11 @@
-//! Forecasts and observations as the commands read them back: owned values out of Avro records.
+//! Forecasts read back: owned values out of the records that [`super::ForecastEncoder`] wrote.
 //!
-//! Any writer schema of `schemas/` is read that is compatible with this release's; fields of a later
-//! one that are not known here are passed over.
+//! The commands that show and score forecasts use it; the worker never reads what it wrote.
 
 use serde::{Deserialize, Serialize};
 use serde_avro_fast::Schema;
 
-use crate::produce::FORECAST_SCHEMA;
+use super::FORECAST_SCHEMA;
 
 /// A forecast as `schemas/forecast.avsc` has it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -66,7 +65,7 @@ pub enum NoForecast {
         "it is not a forecast of this release: {0}. If the worker writes plain datums (forecast.wire_format), say --datum"
     )]
     Unreadable(#[from] serde_avro_fast::de::DeError),
-    #[error("the forecast schema of this release cannot be read: {0}")]
+    #[error("the forecast schema of this release cannot be read")]
     Schema(#[from] serde_avro_fast::schema::SchemaError),
 }
 

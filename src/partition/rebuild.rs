@@ -1,0 +1,258 @@
+//! The replay that brings a partition's windows back, and the proof that they are the very windows
+//! that its last owner left behind.
+//!
+//! Pure over a function that reads a range of records: a restore thread gives it a consumer. It emits
+//! nothing and decides nothing but where to start again.
+
+use tracing::{error, warn};
+
+use super::lineage::Lineage;
+use super::step::Step;
+use crate::decode::Decoder;
+use crate::domain::{
+    CommitMetadata, CommitMetadataError, NextOffset, PartitionId, RebuildPoint, RecordBatch,
+    Timestamp,
+};
+use crate::telemetry::metrics::{self, RestoreResult};
+use crate::window::{FOLD_VERSION, Table, WindowConfig};
+
+/// What a rebuild knows before it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebuildPlan {
+    pub lineage: Lineage,
+    /// Where the replay ends.
+    pub committed: NextOffset,
+    /// First record to read, with the stream time there where it is known.
+    pub from: RebuildPoint,
+    /// What the result must equal; `None` where nothing can be proven.
+    pub proof: Option<Proof>,
+}
+
+/// What commit metadata says of the state at its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    pub checksum: u64,
+    pub stream_time: Option<Timestamp>,
+    /// No attempt reads below it.
+    pub floor: NextOffset,
+}
+
+/// Why commit metadata cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error(transparent)]
+    Metadata(#[from] CommitMetadataError),
+    #[error("it was made by fold version {version}, this release has {FOLD_VERSION}")]
+    OtherFold { version: u32 },
+    #[error("it was made under another configuration of [window] or [input]")]
+    OtherConfig,
+}
+
+impl RebuildPlan {
+    /// The plan that the metadata behind a committed offset allows, in a log that starts at
+    /// `log_start`.
+    ///
+    /// # Errors
+    /// When the metadata says nothing about the state of a worker of this configuration.
+    pub fn proven(
+        metadata: &str,
+        config_hash: u64,
+        committed: NextOffset,
+        log_start: NextOffset,
+    ) -> Result<Self, Unusable> {
+        let metadata = CommitMetadata::decode(metadata)?;
+        if metadata.fold_version != FOLD_VERSION {
+            return Err(Unusable::OtherFold {
+                version: metadata.fold_version,
+            });
+        }
+        if metadata.config_hash != config_hash {
+            return Err(Unusable::OtherConfig);
+        }
+        let floor = metadata.start.max(log_start);
+        // Where the log was trimmed above the rebuild offset the stream time there is not known.
+        let from = if metadata.rebuild.offset >= floor {
+            metadata.rebuild
+        } else {
+            unknown_time(floor)
+        };
+        Ok(Self {
+            lineage: Lineage {
+                config_hash,
+                start: metadata.start,
+                whole_from: metadata.whole_from,
+            },
+            committed,
+            from,
+            proof: Some(Proof {
+                checksum: metadata.checksum,
+                stream_time: metadata.stream_time,
+                floor,
+            }),
+        })
+    }
+
+    /// The plan without usable metadata: what is read from `from` on is all that there is.
+    pub fn unproven(config_hash: u64, committed: NextOffset, from: NextOffset) -> Self {
+        Self {
+            lineage: Lineage {
+                config_hash,
+                start: from,
+                whole_from: committed,
+            },
+            committed,
+            from: unknown_time(from),
+            proof: None,
+        }
+    }
+}
+
+const fn unknown_time(offset: NextOffset) -> RebuildPoint {
+    RebuildPoint {
+        offset,
+        stream_time: None,
+    }
+}
+
+/// What the windows of a partition are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh<'a> {
+    pub partition: PartitionId,
+    pub windows: WindowConfig,
+    pub decoder: &'a Decoder,
+}
+
+/// Gives the records of a range to a fold, batch by batch; `false` when it stopped before the end
+/// because the partition was taken away.
+pub type ReadRange<'a, E> =
+    dyn FnMut((NextOffset, NextOffset), &mut dyn FnMut(&RecordBatch)) -> Result<bool, E> + 'a;
+
+/// Replays until the proof holds, from further back each time. `None` when the partition was taken
+/// away meanwhile.
+///
+/// # Errors
+/// What reading gave.
+pub fn rebuild<E>(
+    fresh: Fresh<'_>,
+    mut plan: RebuildPlan,
+    read: &mut ReadRange<'_, E>,
+) -> Result<Option<Step>, E> {
+    let partition = fresh.partition;
+    loop {
+        let windows = Table::resume_at(fresh.windows, plan.from);
+        let mut step = Step::new(fresh.decoder.clone(), windows, plan.lineage);
+        let whole = read((plan.from.offset, plan.committed), &mut |batch| {
+            for record in batch.iter() {
+                step.fold(&record, None);
+            }
+        })?;
+        if !whole {
+            return Ok(None);
+        }
+        let Some(proof) = plan.proof else {
+            metrics::restore_attempt(RestoreResult::Unproven);
+            return Ok(Some(step));
+        };
+        let rebuilt = step.windows();
+        if rebuilt.checksum() == proof.checksum && rebuilt.stream_time() == proof.stream_time {
+            metrics::restore_attempt(RestoreResult::Agreed);
+            return Ok(Some(step));
+        }
+        let Some(from) = further_back(plan.from.offset, plan.committed, proof.floor) else {
+            metrics::restore_attempt(RestoreResult::NeverAgreed);
+            error!(
+                %partition, committed = %plan.committed, floor = %proof.floor,
+                "no replay agrees with the committed checksum; the partition goes on and its forecasts are partial until its windows have moved on"
+            );
+            let lineage = Lineage {
+                whole_from: plan.committed,
+                ..plan.lineage
+            };
+            return Ok(Some(step.with_lineage(lineage)));
+        };
+        metrics::restore_attempt(RestoreResult::FurtherBack);
+        warn!(%partition, from = %plan.from.offset, next = %from, "the rebuilt state differs from the committed checksum; the replay starts again from further back");
+        plan.from = unknown_time(from);
+    }
+}
+
+/// Twice as far from `committed` as `from` was, but not below `floor`; `None` at the floor.
+fn further_back(from: NextOffset, committed: NextOffset, floor: NextOffset) -> Option<NextOffset> {
+    if from <= floor {
+        return None;
+    }
+    let distance = committed
+        .get()
+        .saturating_sub(from.get())
+        .max(1)
+        .saturating_mul(2);
+    let next =
+        NextOffset::new(committed.get().saturating_sub(distance)).unwrap_or(NextOffset::ZERO);
+    Some(next.max(floor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: i64) -> NextOffset {
+        NextOffset::new(offset).unwrap()
+    }
+
+    fn metadata() -> CommitMetadata {
+        CommitMetadata {
+            fold_version: FOLD_VERSION,
+            config_hash: 1,
+            start: at(10),
+            rebuild: RebuildPoint {
+                offset: at(50),
+                stream_time: Some(Timestamp(7)),
+            },
+            stream_time: None,
+            checksum: 3,
+            whole_from: at(10),
+        }
+    }
+
+    #[test]
+    fn attempts_double_their_distance_down_to_the_floor_and_end_there() {
+        let mut from = at(990);
+        let mut starts = Vec::new();
+        while let Some(next) = further_back(from, at(1000), at(900)) {
+            starts.push(next.get());
+            from = next;
+        }
+        assert_eq!(starts, [980, 960, 920, 900]);
+        assert_eq!(further_back(at(5), at(5), at(0)), Some(at(3)));
+    }
+
+    #[test]
+    fn a_log_trimmed_above_the_rebuild_offset_starts_at_its_start_without_a_stream_time() {
+        let metadata = metadata();
+        let plan =
+            |log_start| RebuildPlan::proven(&metadata.encode(), 1, at(100), at(log_start)).unwrap();
+        let whole = plan(20);
+        assert_eq!(whole.from, metadata.rebuild);
+        assert_eq!(whole.proof.unwrap().floor, at(20));
+        assert_eq!(plan(60).from, unknown_time(at(60)));
+        assert_eq!(plan(0).proof.unwrap().floor, at(10));
+    }
+
+    #[test]
+    fn metadata_of_another_fold_or_configuration_proves_nothing() {
+        let plan =
+            |metadata: CommitMetadata| RebuildPlan::proven(&metadata.encode(), 1, at(100), at(0));
+        let other_fold = CommitMetadata {
+            fold_version: FOLD_VERSION + 1,
+            ..metadata()
+        };
+        assert!(matches!(plan(other_fold), Err(Unusable::OtherFold { .. })));
+        let other_config = CommitMetadata {
+            config_hash: 2,
+            ..metadata()
+        };
+        assert!(matches!(plan(other_config), Err(Unusable::OtherConfig)));
+        let none = RebuildPlan::proven("", 1, at(100), at(0));
+        assert!(matches!(none, Err(Unusable::Metadata(_))));
+    }
+}

@@ -1,0 +1,438 @@
+//! Partitions on their way between the group, the restore threads and the lanes: none is served that
+//! was taken away, and no rebalance hook waits for somebody who is gone.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use foretell::consume::{Assigned, PollCommand, QueueSender, RebalanceEvent, queue};
+use foretell::domain::{CommitMetadata, Epoch, PartitionId};
+use foretell::partition::{
+    Assigner, AssignerError, AssignerInput, AssignerSettings, Lane, LaneCommand, LaneHandle,
+    RestoreError, Restored, Roster, Serving, Step,
+};
+use foretell::produce::{CommitterInput, OutputBatch};
+use foretell::window::{Table, WindowConfig};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::rig::{self, LIMITS, next};
+use crate::stream::golden;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// An assigner on its thread, with everybody it speaks to.
+struct Running {
+    inputs: SyncSender<AssignerInput>,
+    restores: Receiver<Assigned>,
+    lanes: Vec<mpsc::Receiver<LaneCommand>>,
+    poller: Receiver<PollCommand>,
+    committer: mpsc::Receiver<CommitterInput>,
+    roster: watch::Receiver<Roster>,
+    thread: JoinHandle<Result<(), AssignerError>>,
+}
+
+fn start(lanes: usize) -> Running {
+    let (inputs, assigner_inputs) = sync_channel(100);
+    let (to_restorers, restores) = sync_channel(100);
+    let (to_poller, poller) = sync_channel(100);
+    let (to_committer, committer) = mpsc::channel(100);
+    let (roster_sender, roster) = watch::channel(Roster::default());
+    let (handles, lanes) = (0..lanes)
+        .map(|_| {
+            let (commands, lane) = mpsc::channel(100);
+            let wake = Arc::new(Notify::new());
+            (LaneHandle { commands, wake }, lane)
+        })
+        .unzip();
+    let assigner = Assigner::new(AssignerSettings {
+        inputs: assigner_inputs,
+        restores: to_restorers,
+        lanes: handles,
+        poller: to_poller,
+        committer: to_committer,
+        roster: roster_sender,
+        queue: LIMITS,
+    });
+    Running {
+        inputs,
+        restores,
+        lanes,
+        poller,
+        committer,
+        roster,
+        thread: std::thread::spawn(move || assigner.run()),
+    }
+}
+
+fn step() -> Step {
+    let windows = WindowConfig::new(rig::settings(4, 2)).unwrap();
+    Step::new(rig::decoder(), Table::new(windows), rig::lineage())
+}
+
+fn one(partition: i32, epoch: u64) -> Assigned {
+    Assigned {
+        partition: PartitionId(partition),
+        epoch: Epoch(epoch),
+    }
+}
+
+impl Running {
+    fn assign(&self, assigned: &[Assigned]) {
+        let event = RebalanceEvent::Assigned(assigned.to_vec());
+        self.send(AssignerInput::Rebalance(event));
+        for expected in assigned {
+            assert_eq!(self.restores.recv_timeout(DEADLINE).as_ref(), Ok(expected));
+        }
+    }
+
+    fn restored(&self, assigned: Assigned, first_start: bool) {
+        self.send(AssignerInput::Restored(Box::new(Restored {
+            assigned,
+            step: step(),
+            position: next(17),
+            first_start,
+        })));
+    }
+
+    /// What the hook of a revocation waits on.
+    fn revoke(&self, partitions: &[i32]) -> Receiver<()> {
+        let (released, wait) = sync_channel(1);
+        self.send(AssignerInput::Rebalance(RebalanceEvent::Revoked {
+            partitions: partitions.iter().map(|id| PartitionId(*id)).collect(),
+            released,
+        }));
+        wait
+    }
+
+    fn send(&self, input: AssignerInput) {
+        self.inputs.send(input).unwrap();
+    }
+
+    /// Lets the assigner work off its inputs and end.
+    fn stop(mut self) -> Ended {
+        self.send(AssignerInput::Stop);
+        self.thread.join().unwrap().unwrap();
+        Ended {
+            lanes: self
+                .lanes
+                .iter_mut()
+                .map(|lane| std::iter::from_fn(|| lane.try_recv().ok()).collect())
+                .collect(),
+            poller: self.poller.try_iter().collect(),
+            committer: std::iter::from_fn(|| self.committer.try_recv().ok()).collect(),
+            roster: *self.roster.borrow(),
+        }
+    }
+}
+
+/// What everybody was told.
+struct Ended {
+    lanes: Vec<Vec<LaneCommand>>,
+    poller: Vec<PollCommand>,
+    committer: Vec<CommitterInput>,
+    roster: Roster,
+}
+
+/// Epochs under which the poll thread was told to read partitions.
+fn read(poller: &[PollCommand]) -> Vec<(i32, u64)> {
+    let serve = |command: &PollCommand| match command {
+        PollCommand::Serve {
+            partition, epoch, ..
+        } => (partition.0, epoch.0),
+        PollCommand::Close => panic!("the assigner closes nothing"),
+    };
+    poller.iter().map(serve).collect()
+}
+
+const DISCONNECTED: Result<(), RecvTimeoutError> = Err(RecvTimeoutError::Disconnected);
+
+#[test]
+fn what_is_revoked_while_it_is_restored_is_released_at_once_and_never_served() {
+    let running = start(2);
+    running.assign(&[one(3, 1)]);
+    assert_eq!(running.revoke(&[3]).recv_timeout(DEADLINE), DISCONNECTED);
+    running.restored(one(3, 1), true);
+    let ended = running.stop();
+    assert!(ended.lanes.iter().all(Vec::is_empty));
+    assert!(ended.poller.is_empty() && ended.committer.is_empty());
+    let roster = Roster {
+        joined: true,
+        restoring: 0,
+        serving: 0,
+    };
+    assert_eq!(ended.roster, roster);
+}
+
+#[test]
+fn the_restore_of_an_earlier_assignment_is_dropped_and_that_of_the_present_one_is_served() {
+    let running = start(1);
+    running.assign(&[one(3, 1)]);
+    drop(running.revoke(&[3]));
+    running.assign(&[one(3, 2)]);
+    running.restored(one(3, 1), false);
+    running.restored(one(3, 2), false);
+    // A second answer to the same assignment changes nothing.
+    running.restored(one(3, 2), false);
+    let ended = running.stop();
+    assert_eq!(read(&ended.poller), [(3, 2)]);
+    let [LaneCommand::Serve(serving)] = &ended.lanes[0][..] else {
+        panic!("{:?}", ended.lanes);
+    };
+    assert_eq!(
+        (serving.partition, serving.epoch),
+        (PartitionId(3), Epoch(2))
+    );
+    assert_eq!((ended.roster.restoring, ended.roster.serving), (0, 1));
+}
+
+#[test]
+fn the_start_of_a_new_group_is_on_its_way_to_the_committer_before_the_partition_is_served() {
+    let running = start(1);
+    running.assign(&[one(0, 1), one(1, 2)]);
+    running.restored(one(0, 1), true);
+    running.restored(one(1, 2), false);
+    let ended = running.stop();
+    let [CommitterInput::Batch(start, _)] = &ended.committer[..] else {
+        panic!("{:?}", ended.committer);
+    };
+    assert_eq!((start.partition, start.epoch), (PartitionId(0), Epoch(1)));
+    assert_eq!((start.from, start.to, start.len()), (next(17), next(17), 0));
+    let metadata = CommitMetadata::decode(&start.metadata).unwrap();
+    assert_eq!((metadata.rebuild.offset, metadata.checksum), (next(17), 0));
+    assert_eq!(ended.lanes[0].len(), 2);
+}
+
+#[test]
+fn what_is_lost_is_discarded_and_what_is_revoked_is_released_by_its_lane() {
+    let running = start(1);
+    running.assign(&[one(0, 1), one(1, 2), one(2, 3)]);
+    running.restored(one(0, 1), false);
+    running.restored(one(1, 2), false);
+    let lost = RebalanceEvent::Lost(vec![PartitionId(0), PartitionId(2)]);
+    running.send(AssignerInput::Rebalance(lost));
+    running.restored(one(2, 3), false);
+    // One that is served, one that was lost, and one that was never here.
+    let wait = running.revoke(&[1, 2, 9]);
+    let mut ended = running.stop();
+    assert_eq!(read(&ended.poller), [(0, 1), (1, 2)]);
+    let commands = ended.lanes.remove(0);
+    assert_eq!(wait.try_recv(), Err(TryRecvError::Empty));
+    let [
+        LaneCommand::Serve(_),
+        LaneCommand::Serve(_),
+        LaneCommand::Discard {
+            partition: discarded,
+        },
+        LaneCommand::Release {
+            partition: revoked, ..
+        },
+    ] = &commands[..]
+    else {
+        panic!("{commands:?}");
+    };
+    assert_eq!((discarded.0, revoked.0), (0, 1));
+    drop(commands);
+    assert_eq!(wait.recv_timeout(DEADLINE), DISCONNECTED);
+}
+
+#[test]
+fn partitions_are_spread_over_the_lanes_also_after_some_have_gone() {
+    let running = start(3);
+    let assigned: Vec<_> = (0..6).map(|id| one(id, 1)).collect();
+    running.assign(&assigned);
+    for one in &assigned {
+        running.restored(*one, false);
+    }
+    let lost = RebalanceEvent::Lost(vec![PartitionId(0), PartitionId(3)]);
+    running.send(AssignerInput::Rebalance(lost));
+    let more: Vec<_> = (6..8).map(|id| one(id, 2)).collect();
+    running.assign(&more);
+    for one in &more {
+        running.restored(*one, false);
+    }
+    let ended = running.stop();
+    let serves = |lane: &Vec<LaneCommand>| {
+        let served = lane.iter();
+        served
+            .filter(|command| matches!(command, LaneCommand::Serve(_)))
+            .count()
+    };
+    assert_eq!(
+        ended.lanes.iter().map(serves).collect::<Vec<_>>(),
+        [4, 2, 2]
+    );
+}
+
+#[test]
+fn no_hook_waits_for_a_lane_that_has_ended() {
+    let mut running = start(1);
+    running.assign(&[one(0, 1)]);
+    running.restored(one(0, 1), false);
+    running.lanes.clear();
+    let wait = running.revoke(&[0]);
+    assert_eq!(wait.recv_timeout(DEADLINE), DISCONNECTED);
+    let ended = running.thread.join().unwrap();
+    assert!(
+        matches!(ended, Err(AssignerError::Gone("a lane"))),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn no_hook_waits_for_an_assigner_that_has_ended() {
+    let running = start(1);
+    running.assign(&[one(0, 1)]);
+    running.send(AssignerInput::Failed(RestoreError::OutOfRange {
+        topic: rig::TOPIC.to_owned(),
+        partition: PartitionId(0),
+        committed: next(5),
+        log_start: next(7),
+        log_end: next(9),
+    }));
+    let (released, wait) = sync_channel(1);
+    // Taken, or given back as an error when the assigner was quicker: neither may keep the sender.
+    drop(
+        running
+            .inputs
+            .send(AssignerInput::Rebalance(RebalanceEvent::Revoked {
+                partitions: vec![PartitionId(0)],
+                released,
+            })),
+    );
+    let ended = running.thread.join().unwrap();
+    assert!(matches!(ended, Err(AssignerError::Restore(_))), "{ended:?}");
+    drop(running.inputs);
+    assert_eq!(wait.recv_timeout(DEADLINE), DISCONNECTED);
+}
+
+/// A real lane on its thread, with one partition that has records.
+struct RunningLane {
+    commands: mpsc::Sender<LaneCommand>,
+    feed: QueueSender,
+    outputs: mpsc::Receiver<CommitterInput>,
+    thread: JoinHandle<()>,
+}
+
+fn start_lane() -> RunningLane {
+    let (commands, lane_commands) = mpsc::channel(100);
+    let (to_committer, outputs) = mpsc::channel(1_000);
+    let wake = Arc::new(Notify::new());
+    let model = rig::model("tests/models/gru_quantiles.onnx", 24);
+    let settings = rig::lane_settings(8, None);
+    let lane = Lane::new(
+        settings,
+        lane_commands,
+        Arc::clone(&wake),
+        to_committer,
+        model,
+    );
+    let (feed, receiver) = queue(LIMITS, wake);
+    let windows = WindowConfig::new(rig::settings(24, 3)).unwrap();
+    let step = Step::new(rig::decoder(), Table::new(windows), rig::lineage());
+    let serving = Serving::new((PartitionId(0), Epoch(1)), step, next(0), receiver);
+    let serve = LaneCommand::Serve(Box::new(serving));
+    commands.try_send(serve).unwrap();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(lane.run()).unwrap();
+    });
+    RunningLane {
+        commands,
+        feed,
+        outputs,
+        thread,
+    }
+}
+
+impl RunningLane {
+    fn feed(&self) -> usize {
+        let inputs = golden("plain").1;
+        for chunk in inputs.chunks(5) {
+            assert!(self.feed.send(rig::batch(chunk)));
+        }
+        inputs.len()
+    }
+
+    fn first_batch(&mut self) -> OutputBatch {
+        match self.outputs.blocking_recv() {
+            Some(CommitterInput::Batch(batch, _)) => *batch,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_lane_releases_a_partition_behind_its_last_whole_round() {
+    let mut lane = start_lane();
+    let records = lane.feed();
+    let mut end = lane.first_batch().to;
+    let (released, wait) = sync_channel(1);
+    let partition = PartitionId(0);
+    let release = LaneCommand::Release {
+        partition,
+        released,
+    };
+    lane.commands.blocking_send(release).unwrap();
+    let held = loop {
+        match lane.outputs.blocking_recv().unwrap() {
+            CommitterInput::Batch(batch, _) => {
+                assert_eq!(batch.from, end);
+                end = batch.to;
+            }
+            CommitterInput::Released {
+                partition: id,
+                released: held,
+            } => {
+                assert_eq!(id, partition);
+                break held;
+            }
+        }
+    };
+    assert!(usize::try_from(end.get()).unwrap() <= records);
+    assert_eq!(wait.try_recv(), Err(TryRecvError::Empty));
+    drop(held);
+    assert_eq!(wait.try_recv(), Err(TryRecvError::Disconnected));
+    // The queue is gone, and nothing more comes of what was in it.
+    assert!(!lane.feed.send(rig::batch(&golden("plain").1[..1])));
+    drop(lane.commands);
+    lane.thread.join().unwrap();
+    assert!(lane.outputs.blocking_recv().is_none());
+}
+
+#[test]
+fn a_lane_forgets_a_partition_that_was_lost_and_serves_it_again_from_where_it_is_told() {
+    let mut lane = start_lane();
+    lane.feed();
+    drop(lane.first_batch());
+    let partition = PartitionId(0);
+    let discard = LaneCommand::Discard { partition };
+    lane.commands.blocking_send(discard).unwrap();
+    // The table's windows of the second assignment are its own.
+    let (feed, receiver) = queue(LIMITS, Arc::new(Notify::new()));
+    let inputs = golden("plain").1;
+    assert!(feed.send(rig::batch(&inputs[10..])));
+    let windows = WindowConfig::new(rig::settings(24, 3)).unwrap();
+    let step = Step::new(rig::decoder(), Table::new(windows), rig::lineage());
+    let serving = Serving::new((partition, Epoch(2)), step, next(10), receiver);
+    let serve = LaneCommand::Serve(Box::new(serving));
+    lane.commands.blocking_send(serve).unwrap();
+    let mut end = None;
+    while end != Some(next(480)) {
+        let batch = lane.first_batch();
+        if batch.epoch == Epoch(2) {
+            assert_eq!(batch.from, end.unwrap_or(next(10)));
+            end = Some(batch.to);
+        } else {
+            assert_eq!(
+                end, None,
+                "a round of the first assignment after the second began"
+            );
+        }
+    }
+    drop(lane.commands);
+    lane.thread.join().unwrap();
+}

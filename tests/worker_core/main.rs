@@ -1,0 +1,30 @@
+//! The worker's core in memory: lanes, restores, the committer and the assigner, in one process and
+//! without Kafka. Input is Avro as apache-avro writes it, output is read back with apache-avro, and
+//! the oracle of the forecasts is tests/oracle/stream.py. The committer speaks to librdkafka's own
+//! mock cluster, which can be told to answer with errors.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "histograms are for who reads the test's output"
+)]
+
+#[cfg(test)]
+mod assigner;
+#[cfg(test)]
+mod avro;
+#[cfg(test)]
+mod chunking;
+#[cfg(test)]
+mod committer;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod outcomes;
+#[cfg(test)]
+mod restore;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod stream;
