@@ -16,13 +16,13 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::Options;
 use crate::input::{self, Input, PARTITIONS, Width};
 use crate::steady::{Steady, Watch};
-use crate::table::{Machine, Repetition, Table};
+use crate::table::{Beside, Machine, Repetition, Table};
 use crate::{bare_copy, bare_model};
 
 const GRU: &str = "tests/models/gru64.onnx";
 const MLP: &str = "tests/models/mlp.onnx";
-/// Rows of the worker's runs, by its default configuration: a backlog fills every batch.
-const BATCH_MAX: u64 = 256;
+/// The histogram of the worker's own metrics that tells how large its runs were.
+const BATCH_ROWS: &str = "foretell_batch_rows";
 /// Rows of the slow model that are enough for its figure.
 const GRU_ROWS: u64 = 100_000;
 /// Observations of a series before its first window is complete.
@@ -41,7 +41,7 @@ struct Bench {
     cluster: Cluster,
     lanes: usize,
     narrow: Input,
-    wide: Input,
+    wide: Option<Input>,
     sample: Option<Sample>,
     runs: u32,
 }
@@ -57,32 +57,36 @@ pub(crate) fn main(options: Options) -> Result<()> {
     let kafka = Kafka::start()?;
     let cluster = kafka.cluster();
     eprintln!("writing the input");
+    let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let wide = match wants("wide") {
+        true => Some(input::preload(&cluster, rounds, Width::Eleven)?),
+        false => None,
+    };
     let mut bench = Bench {
         narrow: input::preload(&cluster, rounds, Width::Three)?,
-        wide: input::preload(&cluster, rounds, Width::Eleven)?,
+        wide,
         cluster,
         lanes: available_parallelism()?.get(),
         sample: None,
         runs: 0,
     };
-    let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
     let mut table = Table::default();
     for number in 1..=repeat {
         eprintln!("repetition {number} of {repeat}");
         let mut repetition = Repetition::default();
         if wants("gru") {
-            repetition.gru = Some(bench.beside_model(GRU, GRU_ROWS)?);
+            repetition.gru = Some(bench.beside_model(GRU, Width::Three, GRU_ROWS)?);
         }
         if wants("mlp") {
-            repetition.mlp = Some(bench.beside_model(MLP, u64::MAX)?);
+            repetition.mlp = Some(bench.beside_model(MLP, Width::Three, u64::MAX)?);
         }
         if wants("last") {
-            repetition.last = Some(bench.worker(LAST_VALUE, Width::Three, u64::MAX)?);
+            repetition.last = Some(bench.worker(LAST_VALUE, Width::Three, u64::MAX)?.0);
         }
         repetition.copy = Some(bench.copy(Width::Three)?);
         if wants("wide") {
-            repetition.wide_last = Some(bench.worker(LAST_VALUE, Width::Eleven, u64::MAX)?);
-            repetition.wide_mlp = Some(bench.beside_model_wide(MLP)?);
+            repetition.wide_last = Some(bench.worker(LAST_VALUE, Width::Eleven, u64::MAX)?.0);
+            repetition.wide_mlp = Some(bench.beside_model(MLP, Width::Eleven, u64::MAX)?);
             repetition.wide_copy = Some(bench.copy(Width::Eleven)?);
         }
         eprintln!("{repetition}");
@@ -91,29 +95,29 @@ pub(crate) fn main(options: Options) -> Result<()> {
     let sample = bench.sample.context("no forecast was seen")?;
     table.print(&Machine {
         lanes: bench.lanes,
-        batch_rows: BATCH_MAX,
-        input: [&bench.narrow, &bench.wide].map(|input| input.record_bytes),
+        input: bench.narrow.record_bytes,
+        wide: bench.wide.map(|input| input.record_bytes),
         output: sample.value.len() + sample.header.0.len() + sample.header.1.len(),
         rounds,
     })
 }
 
 impl Bench {
-    /// The worker with a model, and the model alone right before it.
-    fn beside_model(&mut self, model: &str, rows_max: u64) -> Result<(Steady, f64)> {
-        let alone = bare_model::cpu_us(&in_repository(model)?, BATCH_MAX, self.lanes)?;
-        Ok((self.worker(model, Width::Three, rows_max)?, alone))
+    /// The worker with a model, and right after it the model alone in batches of the same size.
+    fn beside_model(&mut self, model: &str, width: Width, rows_max: u64) -> Result<Beside> {
+        let (worker, batch_rows) = self.worker(model, width, rows_max)?;
+        let model_cpu_us = bare_model::cpu_us(&in_repository(model)?, batch_rows, self.lanes)?;
+        Ok(Beside {
+            worker,
+            batch_rows,
+            model_cpu_us,
+        })
     }
 
-    fn beside_model_wide(&mut self, model: &str) -> Result<(Steady, f64)> {
-        let alone = bare_model::cpu_us(&in_repository(model)?, BATCH_MAX, self.lanes)?;
-        Ok((self.worker(model, Width::Eleven, u64::MAX)?, alone))
-    }
-
-    fn input(&self, width: Width) -> Input {
+    fn input(&self, width: Width) -> Result<Input> {
         match width {
-            Width::Three => self.narrow.clone(),
-            Width::Eleven => self.wide.clone(),
+            Width::Three => Ok(self.narrow.clone()),
+            Width::Eleven => self.wide.clone().context("the wide input was not written"),
         }
     }
 
@@ -122,9 +126,10 @@ impl Bench {
         format!("{what}-{}", self.runs)
     }
 
-    /// One run of the worker, exactly once, with its default configuration.
-    fn worker(&mut self, model: &str, width: Width, rows_max: u64) -> Result<Steady> {
-        let input = self.input(width);
+    /// One run of the worker, exactly once, with its default configuration, and the mean rows of
+    /// its runs of the model.
+    fn worker(&mut self, model: &str, width: Width, rows_max: u64) -> Result<(Steady, u64)> {
+        let input = self.input(width)?;
         let name = self.name("worker");
         let job = Job::new(&self.cluster, &name, &input.topic)?
             .model(model)?
@@ -133,10 +138,11 @@ impl Bench {
         let mut worker: Worker = job.start("bench")?;
         let watch = Watch::new(&self.cluster, &name, &input)?;
         let steady = watch.measure(worker.id(), rows_max, || worker.ensure_alive())?;
+        let batch_rows = batch_rows(&worker)?;
         let ended = worker.terminate(STOP)?;
         ensure!(ended.success(), "{ended}\n{}", worker.log_tail());
         self.check(&job, &watch, &input)?;
-        Ok(steady)
+        Ok((steady, batch_rows))
     }
 
     /// Every committed observation with a full window has exactly one forecast.
@@ -159,11 +165,28 @@ impl Bench {
     }
 
     fn copy(&mut self, width: Width) -> Result<Steady> {
-        let input = self.input(width);
+        let input = self.input(width)?;
         let name = self.name("copy");
         let sample = self.sample.clone().context("run a worker first")?;
         bare_copy::measure(&self.cluster, &name, &input, &sample)
     }
+}
+
+/// The mean size of the batches that the worker ran.
+fn batch_rows(worker: &Worker) -> Result<u64> {
+    let (_, text) = worker.get("/metrics")?;
+    let of = |suffix: &str| -> Result<f64> {
+        let values = text.lines().filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            let name = name.split('{').next()?;
+            (name.strip_prefix(BATCH_ROWS) == Some(suffix)).then_some(value)
+        });
+        let values: Result<Vec<f64>, _> = values.map(str::parse).collect();
+        Ok(values?.iter().sum())
+    };
+    let mean = (of("_sum")? / of("_count")?).round();
+    ensure!(mean >= 1.0, "the worker ran no batch:\n{text}");
+    Ok(mean.to_string().parse()?)
 }
 
 /// Counts what a `read_committed` reader sees, and keeps the last record.

@@ -114,7 +114,10 @@ impl<'a> Watch<'a> {
         let mut last: Option<Look> = None;
         wait::until_true("the backlog is consumed", DEADLINE, || {
             alive()?;
-            let offsets = self.committed()?;
+            // A group that is new has no coordinator yet.
+            let Ok(offsets) = self.committed() else {
+                return Ok(false);
+            };
             let committed: u64 = offsets.iter().sum();
             let look = Look {
                 at: wait::now(),

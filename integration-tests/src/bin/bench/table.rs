@@ -26,14 +26,24 @@ pub(crate) fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b as f64
 }
 
-/// Everything once. A worker's run comes with its model's processor time alone, per row.
+/// A run of the worker and its model alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    pub(crate) worker: Steady,
+    /// Mean rows of the worker's batches, and the rows of those of the model alone.
+    pub(crate) batch_rows: u64,
+    /// Microseconds of processor time per row.
+    pub(crate) model_cpu_us: f64,
+}
+
+/// Everything once.
 #[derive(Debug, Default)]
 pub(crate) struct Repetition {
-    pub(crate) gru: Option<(Steady, f64)>,
-    pub(crate) mlp: Option<(Steady, f64)>,
+    pub(crate) gru: Option<Beside>,
+    pub(crate) mlp: Option<Beside>,
     pub(crate) last: Option<Steady>,
     pub(crate) copy: Option<Steady>,
-    pub(crate) wide_mlp: Option<(Steady, f64)>,
+    pub(crate) wide_mlp: Option<Beside>,
     pub(crate) wide_last: Option<Steady>,
     pub(crate) wide_copy: Option<Steady>,
 }
@@ -41,9 +51,10 @@ pub(crate) struct Repetition {
 /// What is the same for all repetitions.
 pub(crate) struct Machine {
     pub(crate) lanes: usize,
-    pub(crate) batch_rows: u64,
-    /// Mean bytes of the input records, narrow and wide.
-    pub(crate) input: [usize; 2],
+    /// Mean bytes of the input records with 3 features.
+    pub(crate) input: usize,
+    /// The same with 11, where they were wanted.
+    pub(crate) wide: Option<usize>,
     pub(crate) output: usize,
     pub(crate) rounds: u32,
 }
@@ -58,19 +69,19 @@ type Row = (&'static str, fn(&Repetition) -> Option<f64>);
 
 const CPU: [Row; 9] = [
     ("GRU: worker, CPU us per forecast", |r| {
-        Some(r.gru?.0.cpu_us())
+        Some(r.gru?.worker.cpu_us())
     }),
     ("GRU: ONNX Runtime alone, CPU us per row", |r| {
-        Some(r.gru?.1)
+        Some(r.gru?.model_cpu_us)
     }),
     ("MLP: worker, CPU us per forecast", |r| {
-        Some(r.mlp?.0.cpu_us())
+        Some(r.mlp?.worker.cpu_us())
     }),
     ("MLP: ONNX Runtime alone, CPU us per row", |r| {
-        Some(r.mlp?.1)
+        Some(r.mlp?.model_cpu_us)
     }),
     ("MLP, 11 features: worker, CPU us per forecast", |r| {
-        Some(r.wide_mlp?.0.cpu_us())
+        Some(r.wide_mlp?.worker.cpu_us())
     }),
     ("last value: worker, CPU us per forecast", |r| {
         Some(r.last?.cpu_us())
@@ -84,11 +95,19 @@ const CPU: [Row; 9] = [
     }),
 ];
 
+const BATCHES: [Row; 3] = [
+    ("GRU", |r| Some(ratio(r.gru?.batch_rows, 1))),
+    ("MLP", |r| Some(ratio(r.mlp?.batch_rows, 1))),
+    ("MLP, 11 features", |r| {
+        Some(ratio(r.wide_mlp?.batch_rows, 1))
+    }),
+];
+
 const RATES: [Row; 7] = [
-    ("GRU: worker", |r| Some(r.gru?.0.rows_per_second())),
-    ("MLP: worker", |r| Some(r.mlp?.0.rows_per_second())),
+    ("GRU: worker", |r| Some(r.gru?.worker.rows_per_second())),
+    ("MLP: worker", |r| Some(r.mlp?.worker.rows_per_second())),
     ("MLP, 11 features: worker", |r| {
-        Some(r.wide_mlp?.0.rows_per_second())
+        Some(r.wide_mlp?.worker.rows_per_second())
     }),
     ("last value: worker", |r| Some(r.last?.rows_per_second())),
     ("last value, 11 features: worker", |r| {
@@ -127,15 +146,15 @@ impl fmt::Display for Goal {
 const RATIOS: [(Row, Goal); 5] = [
     (
         ("GRU: worker CPU / ONNX Runtime", |r| {
-            let (worker, model) = r.gru?;
-            Some(worker.cpu_us() / model)
+            let gru = r.gru?;
+            Some(gru.worker.cpu_us() / gru.model_cpu_us)
         }),
         Goal::AtMost(GRU_GOAL),
     ),
     (
         ("MLP: worker CPU / (ONNX Runtime + copy)", |r| {
-            let (worker, model) = r.mlp?;
-            Some(worker.cpu_us() / (model + r.copy?.cpu_us()))
+            let mlp = r.mlp?;
+            Some(mlp.worker.cpu_us() / (mlp.model_cpu_us + r.copy?.cpu_us()))
         }),
         Goal::AtMost(MLP_GOAL),
     ),
@@ -147,8 +166,8 @@ const RATIOS: [(Row, Goal); 5] = [
     ),
     (
         ("MLP, 11 features: as above", |r| {
-            let (worker, model) = r.wide_mlp?;
-            Some(worker.cpu_us() / (model + r.wide_copy?.cpu_us()))
+            let mlp = r.wide_mlp?;
+            Some(mlp.worker.cpu_us() / (mlp.model_cpu_us + r.wide_copy?.cpu_us()))
         }),
         Goal::AtMost(MLP_GOAL),
     ),
@@ -201,6 +220,10 @@ impl Table {
         for (name, value) in CPU {
             lines.extend(self.line(name, value, 2));
         }
+        lines.push("rows per batch, the worker's mean, also those of the model alone".to_owned());
+        for (name, value) in BATCHES {
+            lines.extend(self.line(name, value, 0));
+        }
         lines.push("rows per second".to_owned());
         for (name, value) in RATES {
             lines.extend(self.line(name, value, 0));
@@ -248,8 +271,8 @@ impl Table {
 fn heading(machine: &Machine) -> Result<Vec<String>> {
     let Machine {
         lanes,
-        batch_rows,
-        input: [narrow, wide],
+        input,
+        wide,
         output,
         rounds,
     } = machine;
@@ -272,11 +295,12 @@ fn heading(machine: &Machine) -> Result<Vec<String>> {
             kernel.trim(),
             kafka_version()?
         ),
+        format!("1,000 series, {rounds} rounds, 4 partitions, windows of 64; {lanes} lanes"),
         format!(
-            "1,000 series, {rounds} rounds, 4 partitions, windows of 64; {lanes} lanes, batches of {batch_rows} rows"
-        ),
-        format!(
-            "records of {narrow} bytes (3 features) and {wide} bytes (11 features) in, {output} bytes and the key out"
+            "records of {input} bytes (3 features){} in, {output} bytes and the key out",
+            wide.map_or(String::new(), |wide| format!(
+                " or {wide} bytes (11 features)"
+            ))
         ),
     ])
 }
