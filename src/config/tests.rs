@@ -234,11 +234,7 @@ fn values_that_contradict_each_other_are_refused() {
         ("worker", "grace_period = \"5s\"", "above kafka.drain"),
         ("commit", "interval_min = \"3s\"", "at most a quarter"),
         ("kafka", "static_membership = true", "needs worker.id"),
-        (
-            "input",
-            "queue_records_low = 32768",
-            "below input.queue_rec",
-        ),
+        ("input", "queue_records_low = 4096", "below input.queue_rec"),
         (
             "input",
             "queue_bytes_high = \"1000 KiB\"",
