@@ -6,14 +6,14 @@ it. The rules, their order and their words are those of the worker's ``contract/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _json
-from ._errors import Refusal
+from ._errors import RefusedError
 from ._json import Node, Object
 
 #: Metadata key of the contract in an ONNX file.
@@ -136,11 +136,11 @@ class Contract:
         """Reads a contract.
 
         Raises:
-            Refusal: With the key of the first rule that is broken.
+            RefusedError: With the key of the first rule that is broken.
         """
         length = len(text.encode("utf-8", "surrogatepass"))
         if length > CONTRACT_BYTES_MAX:
-            raise Refusal(
+            raise RefusedError(
                 f"the contract has {length} bytes; at most {CONTRACT_BYTES_MAX} are allowed: keep fewer examples"
             )
         return parse_value(_json.read(text))
@@ -149,14 +149,14 @@ class Contract:
 def parse_value(value: object) -> Contract:
     """Reads a contract from its JSON value."""
     root = Node("", value).object(*KEYS)
-    contract = _without_examples(root)
+    contract = parse_without_examples(Node("", value))
     examples = root.required("examples").list(1, EXAMPLES_MAX)
-    return Contract(
-        **{**contract.__dict__, "examples": tuple(_example(node, contract) for node in examples)}
-    )
+    return replace(contract, examples=tuple(_example(node, contract) for node in examples))
 
 
-def _without_examples(root: Object) -> Contract:
+def parse_without_examples(node: Node) -> Contract:
+    """Reads everything but the examples."""
+    root = node.object(*KEYS)
     root.required("format").integer(FORMAT, FORMAT)
     features = _features(root.required("features"))
     contract = Contract(

@@ -22,7 +22,7 @@ class PackageError(ForetellError):
         self.reason = reason
 
 
-class Refusal(ForetellError):
+class RefusedError(ForetellError):
     """A reason without its file, which the caller knows and adds."""
 
 

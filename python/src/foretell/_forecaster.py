@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ._calendar import calendar_inputs
 from ._contract import Contract, plain
-from ._errors import Refusal
+from ._errors import RefusedError
 from ._session import RunError, Session, check_signature, steps_per_run
 
 #: Largest error of an example: the difference in scaled units, relative where the expected value is more
@@ -30,7 +30,7 @@ class Forecaster:
     """
 
     def __init__(self, session: Session, contract: Contract) -> None:
-        """Raises :class:`Refusal` when the graph is not the contract's."""
+        """Raises :class:`RefusedError` when the graph is not the contract's."""
         self.any_rows = check_signature(session, contract)
         self._session = session
         self._contract = contract
@@ -49,7 +49,7 @@ class Forecaster:
             RunError: When there is no forecast to publish.
         """
         contract = self._contract
-        inputs = self.inputs(values, origin_ms)
+        inputs = model_inputs(contract, values, origin_ms)
         # A model may turn an infinite input into a finite output, which would be a forecast from a value
         # that was never observed.
         fits = bool(np.isfinite(inputs).all())
@@ -65,14 +65,6 @@ class Forecaster:
         if not fits or not np.isfinite(unscaled).all():
             raise RunError(NOT_FINITE)
         return np.ascontiguousarray(unscaled.transpose(2, 0, 1))
-
-    def inputs(self, values: NDArray[np.float64], origin_ms: int) -> NDArray[np.float32]:
-        """What the model sees of a window: float32 [window, width]."""
-        contract = self._contract
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = ((values - contract.centers) / contract.scales).astype(np.float32)
-        times = origin_ms + np.arange(1 - contract.window, 1, dtype=np.int64) * contract.step_ms
-        return np.concatenate([scaled, calendar_inputs(contract.calendar, times)], axis=1)
 
     def _recursive(self, inputs: NDArray[np.float32], origin_ms: int) -> NDArray[np.float32]:
         """The outputs of every step, [1, horizon, targets]: each becomes the newest row of the next run."""
@@ -96,14 +88,14 @@ class Forecaster:
             Per example, its largest error, in the measure of :data:`TOLERANCE`.
 
         Raises:
-            Refusal: When an example gives no forecast, or another one.
+            RefusedError: When an example gives no forecast, or another one.
         """
         errors = []
         for index, example in enumerate(self._contract.examples):
             try:
                 found = self.run(example.values, example.origin_ms)
             except RunError as error:
-                raise Refusal(f"example {index} gave no forecast: {error}") from error
+                raise RefusedError(f"example {index} gave no forecast: {error}") from error
             errors.append(self._compare(index, found, example.forecast))
         return errors
 
@@ -118,13 +110,21 @@ class Forecaster:
         worst = float(error[target, output, step])
         if worst > TOLERANCE:
             what = "mean" if output == 0 else f"quantile {plain(contract.quantiles[output - 1])}"
-            raise Refusal(
+            raise RefusedError(
                 f"example {index} gave {plain(found[target, output, step])} for {contract.targets[target]} "
                 f"{what} of step {step + 1}, expected {plain(expected[target, output, step])}: an error of "
                 f"{_short(worst)}, above {_short(TOLERANCE, 0)}; the model, its scaling or its examples are "
                 "not those that were trained"
             )
         return worst
+
+
+def model_inputs(contract: Contract, values: NDArray[np.float64], origin_ms: int) -> NDArray[np.float32]:
+    """What a model sees of a window, float32 [window, width]: scaled in float64, then the calendar."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = ((values - contract.centers) / contract.scales).astype(np.float32)
+    times = origin_ms + np.arange(1 - contract.window, 1, dtype=np.int64) * contract.step_ms
+    return np.concatenate([scaled, calendar_inputs(contract.calendar, times)], axis=1)
 
 
 def _short(value: float, digits: int = 1) -> str:

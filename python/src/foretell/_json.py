@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from ._errors import Refusal
+from ._errors import RefusedError
 
 # Enough to recognise a value by.
 SHOWN_CHARS_MAX = 60
@@ -23,14 +23,14 @@ def read(text: str) -> Any:
     """Parses JSON as strictly as the worker does; numbers beyond 64 bits become floats.
 
     Raises:
-        Refusal: When the text is not JSON.
+        RefusedError: When the text is not JSON.
     """
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_constant)
     except RecursionError as error:
-        raise Refusal("the contract is not JSON: recursion limit exceeded") from error
+        raise RefusedError("the contract is not JSON: recursion limit exceeded") from error
     except ValueError as error:
-        raise Refusal(f"the contract is not JSON: {error}") from error
+        raise RefusedError(f"the contract is not JSON: {error}") from error
     _check(value, DEPTH_MAX)
     return value
 
@@ -57,10 +57,10 @@ def _check(value: Any, depth: int) -> None:
     """Refuses what Python reads and the worker does not: deep nesting and halves of surrogate pairs."""
     if isinstance(value, str):
         if any(0xD800 <= ord(char) <= 0xDFFF for char in value):
-            raise Refusal("the contract is not JSON: half of a surrogate pair")
+            raise RefusedError("the contract is not JSON: half of a surrogate pair")
     elif isinstance(value, list | dict):
         if depth == 0:
-            raise Refusal("the contract is not JSON: recursion limit exceeded")
+            raise RefusedError("the contract is not JSON: recursion limit exceeded")
         for entry in value:
             _check(entry, depth - 1)
         if isinstance(value, dict):
@@ -100,13 +100,11 @@ class Node:
     path: str
     value: Any
 
-    def invalid(self, allowed: str) -> Refusal:
+    def invalid(self, allowed: str) -> RefusedError:
         """The error that this value is not what it must be."""
         text = shown(self.value)
         found = text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "..."
-        return Refusal(
-            f'contract key "{self.path or "(the whole contract)"}" is {found}; it must be {allowed}'
-        )
+        return RefusedError(f'contract key "{self.path or "(the whole contract)"}" is {found}; it must be {allowed}')
 
     def object(self, *known: str) -> Object:
         """An object without keys that are not ``known``."""
@@ -115,9 +113,8 @@ class Node:
         for key in sorted(self.value, key=str.encode):
             if key not in known:
                 path = _join(self.path, key)
-                raise Refusal(
-                    f'the contract has the unknown key "{path}": remove or rename it; '
-                    f"known here are {', '.join(known)}"
+                raise RefusedError(
+                    f'the contract has the unknown key "{path}": remove or rename it; known here are {", ".join(known)}'
                 )
         return Object(self.path, self.value)
 
@@ -175,7 +172,7 @@ class Object:
         """The value of a key that must be there."""
         node = self.get(key)
         if node is None:
-            raise Refusal(f'the contract has no key "{_join(self.path, key)}": add it')
+            raise RefusedError(f'the contract has no key "{_join(self.path, key)}": add it')
         return node
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ._contract import KEY
-from ._errors import Refusal
+from ._errors import RefusedError
 
 #: Largest package, in bytes.
 PACKAGE_BYTES_MAX = 256 * 1024 * 1024
@@ -19,8 +19,7 @@ PACKAGE_BYTES_MAX = 256 * 1024 * 1024
 DEPTH_MAX = 8
 
 EXTERNAL_DATA = (
-    "a tensor keeps its data in another file: save the model in one file "
-    "(onnx.save with save_as_external_data=False)"
+    "a tensor keeps its data in another file: save the model in one file (onnx.save with save_as_external_data=False)"
 )
 
 
@@ -28,33 +27,30 @@ def contract_text(data: bytes) -> str:
     """The contract that an ONNX file carries.
 
     Raises:
-        Refusal: When the bytes are too many, no ONNX file that may be loaded, or carry no contract.
+        RefusedError: When the bytes are too many, no ONNX file that may be loaded, or carry no contract.
     """
     contract = scan(data)
     if contract is None:
-        raise Refusal(
-            f'the ONNX file carries no contract: its metadata has no key "{KEY}"; '
-            "make a package of the model first"
+        raise RefusedError(
+            f'the ONNX file carries no contract: its metadata has no key "{KEY}"; make a package of the model first'
         )
     try:
         return contract.decode()
     except UnicodeDecodeError as error:
-        raise Refusal("the contract in the ONNX file is not UTF-8 text") from error
+        raise RefusedError("the contract in the ONNX file is not UTF-8 text") from error
 
 
 def scan(data: bytes) -> bytes | None:
     """The value of the contract's metadata key, ``None`` without one; refuses what must not be loaded."""
     if len(data) > PACKAGE_BYTES_MAX:
-        raise Refusal(
-            f"the model package has more than {PACKAGE_BYTES_MAX} bytes, the most that is loaded"
-        )
+        raise RefusedError(f"the model package has more than {PACKAGE_BYTES_MAX} bytes, the most that is loaded")
     try:
         return _scan_model(memoryview(data))
-    except _Unusable as error:
-        raise Refusal(f"the model package cannot be used: {error}") from error
+    except _UnusableError as error:
+        raise RefusedError(f"the model package cannot be used: {error}") from error
 
 
-class _Unusable(Exception):
+class _UnusableError(Exception):
     pass
 
 
@@ -85,14 +81,14 @@ def _scan_model(data: memoryview) -> bytes | None:
                 if part == 7 and isinstance(node, memoryview):
                     _scan_node(node, node_at, 0)
     if not graphs:
-        raise _Unusable("it is not an ONNX file: it has no graph")
+        raise _UnusableError("it is not an ONNX file: it has no graph")
     return contract
 
 
 def _scan_graph(data: memoryview, start: int, depth: int) -> None:
     node, initializer, inputs, outputs, sparse_initializer = 1, 5, 11, 12, 15
     if depth > DEPTH_MAX:
-        raise _Unusable(f"it has graphs nested more than {DEPTH_MAX} deep")
+        raise _UnusableError(f"it has graphs nested more than {DEPTH_MAX} deep")
     for number, value, at in _fields(data, start):
         if not isinstance(value, memoryview):
             continue
@@ -132,7 +128,7 @@ def _scan_tensor(data: memoryview, start: int) -> None:
         if (number == external_data and is_bytes) or (
             number == data_location and not is_bytes and value != location_default
         ):
-            raise _Unusable(EXTERNAL_DATA)
+            raise _UnusableError(EXTERNAL_DATA)
 
 
 def _scan_sparse_tensor(data: memoryview, start: int) -> None:
@@ -143,7 +139,7 @@ def _scan_sparse_tensor(data: memoryview, start: int) -> None:
 
 def _scan_port(data: memoryview, start: int, port: str) -> None:
     kind, tensor_type, denotation = 2, 1, 6
-    refused = _Unusable(
+    refused = _UnusableError(
         f"the graph's {port} is not a dense tensor: a model has one float32 tensor as its input "
         "and float32 tensors as its outputs"
     )
@@ -191,7 +187,7 @@ def _fields(data: memoryview, start: int, *, fixed: bool = False) -> Iterator[_F
                 # Groups were never part of ONNX.
                 raise IndexError
         except IndexError as error:
-            raise _Unusable(
+            raise _UnusableError(
                 f"it is not an ONNX file: the protobuf is broken or cut off at byte {start + begin}"
             ) from error
 

@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ._contract import Contract
-from ._errors import Refusal
+from ._errors import RefusedError
 
 _TYPES = {
     "float": "f32",
@@ -46,7 +46,7 @@ class Session:
         """Loads the bytes of an ONNX file.
 
         Raises:
-            Refusal: When ONNX Runtime does not load them.
+            RefusedError: When ONNX Runtime does not load them.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -57,9 +57,7 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # The runtime raises a type per status, without a common one.
-            raise Refusal(
-                f"ONNX Runtime {runtime_version()} does not load the model: {_detail(error)}"
-            ) from error
+            raise RefusedError(f"ONNX Runtime {runtime_version()} does not load the model: {_detail(error)}") from error
         self.inputs = [_port(argument) for argument in self._session.get_inputs()]
         self.outputs = [_port(argument) for argument in self._session.get_outputs()]
 
@@ -75,9 +73,7 @@ class Session:
             raise RunError(_detail(error)) from error
         for index, output in enumerate(outputs):
             if output.shape != wanted:
-                raise RunError(
-                    f"output {index} has the shape {list(output.shape)}, the contract wants {list(wanted)}"
-                )
+                raise RunError(f"output {index} has the shape {list(output.shape)}, the contract wants {list(wanted)}")
         return list(outputs)
 
 
@@ -117,12 +113,11 @@ def check_signature(session: Session, contract: Contract) -> bool:
         True when the graph takes any number of rows, False when its batch dimension is fixed at 1.
 
     Raises:
-        Refusal: When they differ.
+        RefusedError: When they differ.
     """
     if len(session.inputs) != 1:
-        raise Refusal(
-            f"the graph has {len(session.inputs)} inputs without a value of their own; "
-            "a model has one, the windows"
+        raise RefusedError(
+            f"the graph has {len(session.inputs)} inputs without a value of their own; a model has one, the windows"
         )
     window, width = contract.window, contract.width
     any_rows = _check_port(
@@ -133,7 +128,7 @@ def check_signature(session: Session, contract: Contract) -> bool:
     )
     wanted = 1 + len(contract.quantiles)
     if len(session.outputs) != wanted:
-        raise Refusal(
+        raise RefusedError(
             f"the graph has {len(session.outputs)} outputs; the contract wants {wanted}: "
             "the means, then one per quantile"
         )
@@ -161,7 +156,5 @@ def _check_port(port: str, found: Port, wanted: tuple[int, int], shape: str) -> 
         if agrees(second, wanted[0]) and agrees(third, wanted[1]):
             rows = first
     if not found.is_float32 or rows not in (None, 1):
-        raise Refusal(
-            f'the graph\'s {port} "{found.name}" is {found.kind}; it must be a float32 tensor {shape}'
-        )
+        raise RefusedError(f'the graph\'s {port} "{found.name}" is {found.kind}; it must be a float32 tensor {shape}')
     return rows is None
