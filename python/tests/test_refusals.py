@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import foretell
 from conftest import (
     LAST_SLOT,
     REPOSITORY,
@@ -19,9 +22,6 @@ from conftest import (
     model,
     with_contract,
 )
-from onnx import TensorProto, helper, numpy_helper
-
-import foretell
 
 BROKEN = sorted((REPOSITORY / "tests" / "models" / "broken").glob("*.onnx"))
 
@@ -43,6 +43,9 @@ def raw(key: str, text: str) -> str:
     """The contract with JSON text as a value that Python's json would not write."""
     return json.dumps(contract(**{key: "@"})).replace('"@"', text)
 
+
+UNASKED = {"a": {"mean": [4], "quantiles": [[4]]}}
+MANY = [{"name": f"f{n}", "center": 0, "scale": 1} for n in range(20)]
 
 CONTRACTS: dict[str, dict[str, Any] | str] = {
     **{f"without {key}": without(key) for key in contract()},
@@ -111,8 +114,8 @@ CONTRACTS: dict[str, dict[str, Any] | str] = {
     "forecast without a target": example(forecast={"a": {"mean": [4]}}),
     "mean too long": example(forecast=example()["examples"][0]["forecast"] | {"a": {"mean": [4, 4]}}),
     "quantiles missing": contract(quantiles=[0.5]),
-    "quantiles not asked for": example(forecast=example()["examples"][0]["forecast"] | {"a": {"mean": [4], "quantiles": [[4]]}}),
-    "too many inputs": contract(window=4096, features=[{"name": f"f{n}", "center": 0, "scale": 1} for n in range(20)], targets=["f0"]),
+    "quantiles not asked for": example(forecast=example()["examples"][0]["forecast"] | UNASKED),
+    "too many inputs": contract(window=4096, features=MANY, targets=["f0"]),
     "too many outputs": contract(horizon=4096, quantiles=[n / 20 for n in range(1, 17)]),
     "long value": contract(window="x" * 100),
     "value to escape": contract(window='a"b\\c\n\u0001é\u007f'),
@@ -126,7 +129,7 @@ CONTRACTS: dict[str, dict[str, Any] | str] = {
     "wrong example": example(forecast={"a": {"mean": [4]}, "b": {"mean": [5]}, "c": {"mean": [6.5]}}),
     "wrong by orders": example(forecast={"a": {"mean": [4e30]}, "b": {"mean": [5]}, "c": {"mean": [6]}}),
     "example beyond float32": example(values=[[1, 2, 3], [4e300, 5, 6]]),
-    "wrong window": contract(window=1, examples=[{"times": [0], "values": [[1, 2, 3]], "forecast": {"a": {"mean": [1]}, "b": {"mean": [2]}, "c": {"mean": [3]}}}]),
+    "wrong window": contract(window=1, examples=[example()["examples"][0] | {"times": [0], "values": [[1, 2, 3]]}]),
     "wrong width": contract(calendar=["day_of_year"]),
     "wrong targets": contract(targets=["a"], examples=[example()["examples"][0] | {"forecast": {"a": {"mean": [4]}}}]),
 }  # fmt: skip
@@ -152,7 +155,9 @@ def bodies(depth: int) -> onnx.ModelProto:
     inner = helper.make_node("Identity", ["last"], ["b0"])
     for level in range(1, depth + 1):
         value = helper.make_tensor_value_info(f"b{level - 1}", TensorProto.FLOAT, None)
-        graphs = {name: helper.make_graph([inner], f"{name}{level}", [], [value]) for name in ("then_branch", "else_branch")}
+        graphs = {
+            name: helper.make_graph([inner], f"{name}{level}", [], [value]) for name in ("then_branch", "else_branch")
+        }
         inner = helper.make_node("If", ["yes"], ["mean" if level == depth else f"b{level}"], **graphs)
     return model(last_slot("x", "last"), inner, constants=LAST_SLOT | {"yes": np.array(True)})  # fmt: skip
 
@@ -199,9 +204,7 @@ def future() -> onnx.ModelProto:
 
 
 GRAPHS = {
-    "two inputs": lambda: model(
-        last_slot(), constants=LAST_SLOT, inputs={"x": ["n", 2, 3], "y": ["n", 2, 3]}
-    ),
+    "two inputs": lambda: model(last_slot(), constants=LAST_SLOT, inputs={"x": ["n", 2, 3], "y": ["n", 2, 3]}),
     "no input": lambda: model(
         helper.make_node("Identity", ["constant"], ["mean"]),
         inputs={},
@@ -223,9 +226,7 @@ GRAPHS = {
     "window of another length": lambda: last_value(inputs={"x": ["n", 5, 3]}),
     "fixed batch": lambda: last_value(inputs={"x": [4, 2, 3]}, outputs={"mean": [4, 1, 3]}),
     "nameless dimension": lambda: last_value(inputs={"x": [None, 7, 3]}),
-    "horizon of the graph": lambda: model(
-        helper.make_node("Identity", ["x"], ["mean"]), outputs={"mean": ["n", 2, 3]}
-    ),
+    "horizon of the graph": lambda: model(helper.make_node("Identity", ["x"], ["mean"]), outputs={"mean": ["n", 2, 3]}),
     "external data": external,
     "sequence": sequence,
     "nested too deep": lambda: bodies(9),
@@ -329,9 +330,7 @@ def test_initializers_are_not_inputs(binary: Path, tmp_path: Path) -> None:
     graph = last_value()
     for tensor in graph.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        graph.graph.input.append(
-            helper.make_tensor_value_info(tensor.name, TensorProto.INT64, list(array.shape))
-        )
+        graph.graph.input.append(helper.make_tensor_value_info(tensor.name, TensorProto.INT64, list(array.shape)))
     file = tmp_path / "m.onnx"
     file.write_bytes(with_contract(graph, contract()))
     assert check(binary, file).reason is None

@@ -302,22 +302,32 @@ def _with_examples(value: dict[str, Any], examples: Sequence[tuple[Any, ArrayLik
             )
         value["examples"].append({"times": milliseconds(times).tolist(), "values": rows.tolist(), "forecast": forecast})
     contract = parse_value(value)
-    _check_precision(contract, [example.values for example in contract.examples])
+    rows = np.concatenate([example.values for example in contract.examples])
+    _check_precision(contract, range(len(contract.features)), rows)
     return contract
 
 
-def _check_precision(contract: Contract, rows: Sequence[NDArray[np.float64]]) -> None:
-    """Refuses scalings in which the last digit of a float64 shows.
+def _check_precision(contract: Contract, columns: Sequence[int], values: NDArray[np.float64]) -> None:
+    """Refuses scalings that cancel all but the last digits of a float64.
 
-    Other readers of the contract round its decimals in that digit, and forecasts would differ.
+    Other readers of the contract may round its decimals in the last digit, and forecasts would differ.
+
+    Args:
+        contract: The contract.
+        columns: Features, by their index.
+        values: float64 [n, columns], in the features' own units.
     """
-    largest = np.abs(np.concatenate([*rows, contract.centers[None]])).max(axis=0)
-    for feature, size in zip(contract.features, largest, strict=True):
-        if size * 2.0**-52 / feature.scale > _ULP_MAX:
+    centers, scales = contract.centers[list(columns)], contract.scales[list(columns)]
+    with np.errstate(over="ignore"):
+        last_digit = np.maximum(np.abs(values), np.abs(centers)) * 2.0**-52 / scales
+        lost = (last_digit / np.maximum(np.abs((values - centers) / scales), 1.0)).max(axis=0)
+    for column, share in zip(columns, lost, strict=True):
+        if share > _ULP_MAX:
+            feature = contract.features[column]
             raise RefusedError(
-                f'feature "{feature.name}" has values or a center of {size:.3g} and a scale of '
-                f"{feature.scale:.3g}: the digits of float64 do not reach that far; subtract an offset from the "
-                "feature before it is published, or give it a larger scale"
+                f'feature "{feature.name}" has a center of {feature.center:.3g} and a scale of {feature.scale:.3g}, '
+                "which leave too few of the digits of float64: subtract an offset from the feature before it is "
+                "published, or give it a larger scale"
             )
 
 
@@ -353,9 +363,7 @@ def _fill_forecasts(
             target: {"mean": outputs[0].tolist()} | ({"quantiles": outputs[1:].tolist()} if contract.quantiles else {})
             for target, outputs in zip(contract.targets, forecast, strict=True)
         }
-        forecasts = np.zeros((forecast.shape[1] * forecast.shape[2], len(contract.features)))
-        forecasts[:, contract.target_columns] = forecast.reshape(len(contract.targets), -1).T
-        _check_precision(contract, [forecasts])
+        _check_precision(contract, contract.target_columns, forecast.reshape(len(contract.targets), -1).T)
 
 
 def _check_graph(model: onnx.ModelProto, session: Session, contract: Contract) -> None:
