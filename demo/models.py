@@ -1,8 +1,8 @@
 """The two sample models as PyTorch modules, and the windows that they are trained on.
 
-Both take [n, 64, inputs] float32, the three features scaled by the contract, and normalise every window by
-its own mean and deviation inside the graph: the cells differ in level by a factor of three, and what is
-forecast is the course, not the level. Outputs are unscaled by the contract.
+Both take float32 [n, 64, 5]: the three features, scaled by the contract, then sine and cosine of the minute of
+the day. They normalise every window by its own mean and deviation inside the graph: the cells differ in level
+by a factor of three, and what is forecast is the course, not the level. The contract unscales the outputs.
 """
 
 import csv
@@ -34,15 +34,15 @@ class Gru(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gru = nn.GRU(len(FEATURES), 64, batch_first=True)
+        self.gru = nn.GRU(len(FEATURES) + 2, 64, batch_first=True)
         self.head = nn.Linear(64, HORIZON * len(FEATURES))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, window: Tensor) -> Tensor:
-        """[n, 64, 3] -> means [n, 12, 3]."""
-        x, mean, deviation = normalised(window)
-        states, _ = self.gru(x)
+        """[n, 64, 5] -> means [n, 12, 3]."""
+        x, mean, deviation = normalised(window[:, :, : len(FEATURES)])
+        states, _ = self.gru(torch.cat([x, window[:, :, len(FEATURES) :]], dim=2))
         distance = self.head(states[:, -1]).reshape(-1, HORIZON, len(FEATURES))
         return (x[:, -1:] + distance) * deviation + mean
 

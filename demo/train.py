@@ -60,17 +60,13 @@ class Data:
             for part, into in collected.items()
         }
 
-    def inputs(self, part: str, calendar: bool) -> Tensor:
-        """[n, 64, 3], with the sine and cosine of the minute of the day, [n, 64, 5]."""
-        features = self.parts[part]["inputs"]
-        if not calendar:
-            return features
-        step_ms = models.STEP_SECONDS * 1000
+    def inputs(self, part: str) -> Tensor:
+        """[n, 64, 5]: the features, then sine and cosine of the minute of the day."""
         slots = torch.arange(1 - models.WINDOW, 1)
-        minutes = (self.parts[part]["origins"][:, None] + slots * step_ms) // 60_000 % 1440
-        angle = minutes.to(torch.float64) * (2.0 * math.pi / 1440.0)
-        calendar_inputs = torch.stack([angle.sin(), angle.cos()], dim=2).to(torch.float32)
-        return torch.cat([features, calendar_inputs], dim=2)
+        times = self.parts[part]["origins"][:, None] + slots * models.STEP_SECONDS * 1000
+        angle = (times // 60_000 % 1440).to(torch.float64) * (2.0 * math.pi / 1440.0)
+        calendar = torch.stack([angle.sin(), angle.cos()], dim=2).to(torch.float32)
+        return torch.cat([self.parts[part]["inputs"], calendar], dim=2)
 
 
 def masked_mean(losses: Tensor, futures: Tensor) -> Tensor:
@@ -79,8 +75,8 @@ def masked_mean(losses: Tensor, futures: Tensor) -> Tensor:
 
 
 def gru_loss(forecast: Tensor, futures: Tensor, units: Tensor) -> Tensor:
-    """Huber's loss with its bend at half a deviation: nearly the absolute error, smooth near zero."""
-    return masked_mean(nn.functional.huber_loss(forecast / units, futures / units, reduction="none", delta=0.5), futures)
+    """Huber's loss with its bend at a quarter of a deviation: nearly the absolute error, smooth near zero."""
+    return masked_mean(nn.functional.huber_loss(forecast / units, futures / units, reduction="none", delta=0.25), futures)
 
 
 def hits_loss(outputs: tuple[Tensor, ...], futures: Tensor, units: Tensor) -> Tensor:
@@ -93,11 +89,11 @@ def hits_loss(outputs: tuple[Tensor, ...], futures: Tensor, units: Tensor) -> Te
     return loss
 
 
-def train(model: nn.Module, data: Data, calendar: bool, loss: Callable[..., Tensor], epochs: int) -> nn.Module:
+def train(model: nn.Module, data: Data, loss: Callable[..., Tensor], epochs: int) -> nn.Module:
     """The model as it was after the epoch that forecast the held-back part best."""
     part = data.parts["train"]
-    inputs = data.inputs("train", calendar)
-    held_inputs, held = data.inputs("validation", calendar), data.parts["validation"]
+    inputs = data.inputs("train")
+    held_inputs, held = data.inputs("validation"), data.parts["validation"]
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     batches = math.ceil(len(inputs) / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches)
@@ -121,7 +117,7 @@ def train(model: nn.Module, data: Data, calendar: bool, loss: Callable[..., Tens
     return best
 
 
-def package(model: nn.Module, data: Data, name: str, *, calendar: list[str], quantiles: list[float]) -> None:
+def package(model: nn.Module, data: Data, name: str, quantiles: list[float]) -> None:
     """Writes the package; the examples are held-back windows, a few of every cell."""
     held = data.parts["validation"]
     rows = np.linspace(0, len(held["origins"]) - 1, 6).astype(int)
@@ -135,7 +131,7 @@ def package(model: nn.Module, data: Data, name: str, *, calendar: list[str], qua
     foretell.package(
         model, path, name=name, version="1", step=models.STEP_SECONDS, window=models.WINDOW, horizon=models.HORIZON,
         features=models.FEATURES, targets=models.FEATURES, scaler=(data.center.tolist(), data.scale.tolist()),
-        calendar=calendar, quantiles=quantiles, examples=examples,
+        calendar=["minute_of_day"], quantiles=quantiles, examples=examples,
     )
     print(f"{path.name}: {path.stat().st_size} bytes")
 
@@ -143,17 +139,14 @@ def package(model: nn.Module, data: Data, name: str, *, calendar: list[str], qua
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trains and packages the sample models.")
     parser.add_argument("folder", type=Path, help="folder with ElBorn.csv, LesCorts.csv and PobleSec.csv")
-    parser.add_argument("--epochs", type=int, default=16)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     data = Data(arguments.folder)
     torch.manual_seed(SEED)
-    gru = train(models.Gru(), data, False, gru_loss, arguments.epochs)
-    package(gru, data, "gru", calendar=[], quantiles=[])
+    package(train(models.Gru(), data, gru_loss, epochs=12), data, "gru", [])
     torch.manual_seed(SEED)
-    hits = train(models.Hits(), data, True, hits_loss, arguments.epochs)
-    package(hits, data, "hits", calendar=["minute_of_day"], quantiles=models.QUANTILES)
+    package(train(models.Hits(), data, hits_loss, epochs=5), data, "hits", models.QUANTILES)
 
 
 if __name__ == "__main__":
