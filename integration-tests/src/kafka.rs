@@ -49,6 +49,16 @@ pub struct Kafka {
     process: Option<Process>,
     folder: PathBuf,
     ports: Ports,
+    purpose: Purpose,
+}
+
+/// What a broker is started for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// Up in a moment, small, slow under load.
+    Tests,
+    /// As an operator runs it: the virtual machine's own collector and both of its compilers.
+    Load,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +71,15 @@ struct Ports {
 impl Kafka {
     /// Formats a new log folder, starts a broker on it and waits until it answers.
     pub fn start() -> Result<Self> {
+        Self::start_for(Purpose::Tests)
+    }
+
+    /// The same for a benchmark.
+    pub fn start_for_load() -> Result<Self> {
+        Self::start_for(Purpose::Load)
+    }
+
+    fn start_for(purpose: Purpose) -> Result<Self> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -69,6 +88,7 @@ impl Kafka {
                 process: None,
                 folder,
                 ports: Ports::free()?,
+                purpose,
             };
             fs::write(kafka.properties(), properties(&kafka.folder, kafka.ports))?;
             kafka.format()?;
@@ -112,7 +132,11 @@ impl Kafka {
 
     /// Starts the broker again on its folder and ports, and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
-        let mut java = Tools::get()?.java("kafka.Kafka", "512m");
+        let tools = Tools::get()?;
+        let mut java = match self.purpose {
+            Purpose::Tests => tools.java("kafka.Kafka", "512m"),
+            Purpose::Load => tools.java_with(&[], "kafka.Kafka", "1g"),
+        };
         java.arg(self.properties());
         let mut process = Process::start(&java, &self.folder.join("kafka.log"))?;
         let cluster = self.cluster();

@@ -27,6 +27,8 @@ use crate::steady::{Steady, Watch};
 /// Time between two commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Records between two looks at the delivery reports while there is work.
+const SERVE_EVERY: u32 = 1000;
 /// Sleep between looks at the delivery reports.
 const PAUSE: Duration = Duration::from_micros(200);
 /// Longest sleep while no input arrives.
@@ -89,7 +91,12 @@ fn consumer(brokers: &str, name: &str) -> ClientConfig {
         .set("group.id", name)
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest");
+        .set("auto.offset.reset", "earliest")
+        // As the worker's: how far to fetch ahead, and how soon to look again.
+        .set("queued.min.messages", "20000")
+        .set("fetch.max.bytes", "8388608")
+        .set("fetch.message.max.bytes", "2097152")
+        .set("fetch.queue.backoff.ms", "5");
     config
 }
 
@@ -116,7 +123,7 @@ struct Copy {
 impl Copy {
     /// One transaction; none where nothing arrives.
     fn transact(&self) -> Result<()> {
-        let mut begun = None;
+        let (mut begun, mut sent) = (None, 0);
         while begun.is_none_or(|begun| wait::now() < begun + COMMIT_EVERY) {
             match self.consumer.poll(POLL_WAIT) {
                 None if begun.is_none() => return Ok(()),
@@ -127,6 +134,10 @@ impl Copy {
                         begun = Some(wait::now());
                     }
                     self.send(message?.key().context("a record without key")?)?;
+                    sent += 1;
+                    if sent % SERVE_EVERY == 0 {
+                        self.producer.poll(Duration::ZERO);
+                    }
                 }
             }
         }

@@ -54,7 +54,7 @@ pub(crate) fn main(options: Options) -> Result<()> {
         repeat,
         only,
     } = options;
-    let kafka = Kafka::start()?;
+    let kafka = Kafka::start_for_load()?;
     let cluster = kafka.cluster();
     eprintln!("writing the input");
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
