@@ -108,7 +108,9 @@ fn producer(brokers: &str, name: &str) -> ClientConfig {
         .set("partitioner", "murmur2_random")
         .set("queue.buffering.max.messages", "1000000")
         .set("retry.backoff.ms", "2")
-        .set("retry.backoff.max.ms", "5");
+        .set("retry.backoff.max.ms", "5")
+        // As the worker's, and why is said there: librdkafka spins on what is past its linger.
+        .set("linger.ms", "50");
     config
 }
 
@@ -155,6 +157,8 @@ impl Copy {
     /// Serves the delivery reports that have arrived; sleeps a moment if none has.
     fn serve(&self) {
         let before = self.producer.in_flight_count();
+        // Ends the linger; says only that something is outstanding.
+        let _outstanding = self.producer.flush(Duration::ZERO);
         self.producer.poll(Duration::ZERO);
         if self.producer.in_flight_count() == before {
             thread::park_timeout(PAUSE);
