@@ -15,6 +15,7 @@ use crate::domain::{
     Timestamp,
 };
 use crate::infer::Batch;
+use crate::telemetry::Progress;
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
 
@@ -30,6 +31,8 @@ pub struct Serving {
     /// Position after the last record folded.
     pub position: NextOffset,
     pub queue: QueueReceiver,
+    /// How far this assignment is committed, for the poll thread to tell.
+    pub progress: Progress,
     /// The batch that is being worked on, and the next record in it.
     pub(super) current: Option<(Arc<RecordBatch>, usize)>,
 }
@@ -47,6 +50,7 @@ impl Serving {
             step,
             position,
             queue,
+            progress: Progress::at(position),
             current: None,
         }
     }

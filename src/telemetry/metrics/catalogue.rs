@@ -141,12 +141,12 @@ pub const ALL: [Metric; 28] = [
     gauge_of(
         LAG,
         &["partition"],
-        "Input records that can be read and are not committed",
+        "Offsets from the committed one to the last stable one: what can be read and is not committed",
     ),
     gauge_of(
         COMMITTED,
         &["partition"],
-        "Offset of the next input record to be committed",
+        "Committed offset: that of the next input record to be committed",
     ),
     Metric {
         name: COMMITTED_TIME,

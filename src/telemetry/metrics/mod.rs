@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::domain::{NextOffset, Outcome, OutcomeCounts, PartitionId, Timestamp};
+use super::Progress;
+use crate::domain::{Outcome, OutcomeCounts, PartitionId};
 
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
@@ -118,20 +119,26 @@ pub(super) fn describe() {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-/// An output batch was committed: its outcomes, its position, and the record timestamp of its newest
-/// record.
-pub fn committed(
-    partition: PartitionId,
-    outcomes: &OutcomeCounts,
-    to: NextOffset,
-    newest: Option<Timestamp>,
-) {
+/// An output batch was committed, with these outcomes.
+pub fn committed(outcomes: &OutcomeCounts) {
     count_outcomes(outcomes);
     counter!(FORECASTS).increment(outcomes.get(Outcome::Forecast));
-    gauge!(COMMITTED, "partition" => partition.to_string()).set(number(to.get()));
-    if let Some(newest) = newest {
+}
+
+/// How far a partition is committed, and how far that is from `log_end`, the last stable offset, once
+/// the client knows it.
+pub fn progress(partition: PartitionId, progress: &Progress, log_end: Option<i64>) {
+    let committed = progress.committed();
+    gauge!(COMMITTED, "partition" => partition.to_string()).set(number(committed));
+    if let Some(newest) = progress.newest() {
         gauge!(COMMITTED_TIME, "partition" => partition.to_string())
             .set(number(newest.0) / MILLIS_PER_SECOND);
+    }
+    if let Some(end) = log_end {
+        // Offsets have holes, so this bounds the records that wait; it does not count them. The end is
+        // some seconds old: what was committed meanwhile must not make it negative.
+        let lag = end.saturating_sub(committed).max(0);
+        gauge!(LAG, "partition" => partition.to_string()).set(number(lag));
     }
 }
 
@@ -158,11 +165,6 @@ fn count_outcomes(counts: &OutcomeCounts) {
     }
 }
 
-/// Records that can be read and are not committed, of one partition.
-pub fn lag(partition: PartitionId, records: i64) {
-    gauge!(LAG, "partition" => partition.to_string()).set(number(records));
-}
-
 /// What waits in a partition's queue.
 pub fn queue_depth(partition: PartitionId, records: usize, bytes: usize) {
     gauge!(QUEUE_RECORDS, "partition" => partition.to_string()).set(number(records));
@@ -172,7 +174,7 @@ pub fn queue_depth(partition: PartitionId, records: usize, bytes: usize) {
 /// A partition went to another worker: what it left behind is that worker's to tell.
 pub fn partition_gone(partition: PartitionId) {
     queue_depth(partition, 0, 0);
-    lag(partition, 0);
+    gauge!(LAG, "partition" => partition.to_string()).set(0.0);
 }
 
 /// The consumer was polled again after this long.
@@ -284,7 +286,7 @@ fn number(count: impl TryInto<u64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Rejection;
+    use crate::domain::{NextOffset, Rejection, Timestamp};
     use crate::telemetry::Exposition;
 
     const PARTITION: PartitionId = PartitionId(5);
@@ -301,13 +303,11 @@ mod tests {
             evicted: 1,
             misplaced: 1,
         };
-        committed(
-            PARTITION,
-            &counts,
-            NextOffset::new(31).unwrap(),
-            Some(Timestamp(1_500)),
-        );
-        lag(PARTITION, 11);
+        committed(&counts);
+        let state = Progress::at(NextOffset::ZERO);
+        progress(PARTITION, &state, None);
+        state.advance(NextOffset::new(31).unwrap(), Some(Timestamp(1_500)));
+        progress(PARTITION, &state, Some(42));
         queue_depth(PARTITION, 17, 19);
         polled(took);
         roster(1, 2);
