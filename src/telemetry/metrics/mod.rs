@@ -171,11 +171,17 @@ pub fn queue_depth(partition: PartitionId, records: usize, bytes: usize) {
     gauge!(QUEUE_BYTES, "partition" => partition.to_string()).set(number(bytes));
 }
 
-/// A partition went to another worker: what it left behind is that worker's to tell.
+/// A partition went to another worker: what it left behind is that worker's to tell. Its gauges are
+/// left out of the next scrape.
 pub fn partition_gone(partition: PartitionId) {
-    queue_depth(partition, 0, 0);
-    gauge!(LAG, "partition" => partition.to_string()).set(0.0);
+    for name in [COMMITTED, COMMITTED_TIME, LAG, QUEUE_RECORDS, QUEUE_BYTES] {
+        gauge!(name, "partition" => partition.to_string()).set(GONE);
+    }
 }
+
+/// What a gauge is set to whose subject is not here any more: no recorder forgets a gauge when told,
+/// and a value that stands would be taken for a fact. Nothing that is measured here is NaN.
+pub(super) const GONE: f64 = f64::NAN;
 
 /// The consumer was polled again after this long.
 pub fn polled(gap: Duration) {
@@ -386,16 +392,20 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_left_has_no_lag_and_no_queue() {
-        let text = Exposition::of(|| {
+    fn a_partition_that_left_is_told_of_no_more_until_it_comes_back() {
+        let gone = || {
             everything();
             partition_gone(PARTITION);
-        })
-        .render();
-        for name in [LAG, QUEUE_RECORDS, QUEUE_BYTES] {
-            let line = format!("{name}{{partition=\"5\"}} 0");
-            assert!(text.lines().any(|found| found == line), "{line}");
-        }
+        };
+        let text = Exposition::of(gone).render();
+        assert!(!text.contains("partition=\"5\""), "{text}");
+        assert!(text.contains("foretell_paused_partitions 1\n"), "{text}");
+        let back = || {
+            gone();
+            queue_depth(PARTITION, 3, 4);
+        };
+        let again = Exposition::of(back).render();
+        assert_eq!(again.matches("partition=\"5\"").count(), 2, "{again}");
     }
 
     #[test]
