@@ -19,10 +19,10 @@ use crate::domain::{Outcome, OutcomeCounts, PartitionId};
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
 use catalogue::{
-    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, FOLD, FOLDED, FORECASTS,
-    HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED, POLL_GAP,
-    QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS,
-    RESTORE_SECONDS, SERIES_EVICTED, STALE, TRANSACTIONS,
+    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED,
+    FORECASTS, HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED,
+    POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REPLAY_RECORDS, REPLAY_SECONDS,
+    RESTORE_ATTEMPTS, RESTORE_SECONDS, SERIES_EVICTED, STALE, TRANSACTIONS,
 };
 
 /// How an attempt to commit went.
@@ -227,6 +227,18 @@ pub fn round_folded(counts: &RoundCounts, took: Duration) {
     }
 }
 
+/// Single records were decoded, each in this time: a sample of those that a round decoded.
+pub fn decoded(took: &[Duration]) {
+    // Most rounds of a quiet topic measure nothing.
+    if took.is_empty() {
+        return;
+    }
+    let histogram = histogram!(DECODE);
+    for one in took {
+        histogram.record(one.as_secs_f64());
+    }
+}
+
 /// A model ran on a batch.
 pub fn batch_inferred(rows: usize, took: Duration) {
     histogram!(BATCH_ROWS).record(number(rows));
@@ -320,6 +332,7 @@ mod tests {
         partitions_paused(1);
         lane_busy(0, 0.5);
         round_folded(&round, took);
+        decoded(&[Duration::from_nanos(700), Duration::from_micros(3)]);
         batch_inferred(256, took);
         transaction(TransactionResult::Committed);
         commit_seconds(took);
@@ -366,6 +379,8 @@ mod tests {
             "foretell_queue_bytes{partition=\"5\"} 19",
             "foretell_transactions_total{result=\"committed\"} 1",
             "foretell_transactions_total{result=\"indefinite\"} 0",
+            "foretell_decode_seconds_bucket{le=\"0.000001\"} 1",
+            "foretell_decode_seconds_count 2",
             "foretell_infer_seconds_bucket{le=\"0.0025\"} 0",
             "foretell_infer_seconds_bucket{le=\"0.005\"} 1",
             "foretell_batch_rows_bucket{le=\"256\"} 1",
