@@ -5,6 +5,7 @@
 //! a lost partition is given up at once. Errors of (un)assign are not swallowed, as rdkafka's own
 //! callback does, but end the worker.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -55,7 +56,7 @@ pub struct Hooks {
     /// What the poll thread must know after the poll that called a hook.
     aftermath: Mutex<Aftermath>,
     /// Last stable offset of each partition, as the client's statistics gave it last.
-    log_ends: Mutex<Vec<(PartitionId, i64)>>,
+    log_ends: Mutex<BTreeMap<PartitionId, i64>>,
 }
 
 /// What hooks leave for the poll thread, which they run on but do not own.
@@ -101,7 +102,7 @@ impl Hooks {
         )
     }
 
-    pub(super) fn log_ends(&self) -> Vec<(PartitionId, i64)> {
+    pub(super) fn log_ends(&self) -> BTreeMap<PartitionId, i64> {
         self.log_ends
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

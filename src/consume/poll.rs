@@ -23,6 +23,7 @@ use super::queue::QueueSender;
 use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
 use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::telemetry::Progress;
 use crate::telemetry::metrics;
 
 /// What the poll thread is told to do.
@@ -34,6 +35,7 @@ pub enum PollCommand {
         epoch: Epoch,
         at: NextOffset,
         queue: QueueSender,
+        progress: Progress,
     },
     /// Leave the group, after the partitions' last commit, and end.
     Close,
@@ -66,6 +68,7 @@ pub struct Poller {
 /// A partition that is being read.
 struct Feed {
     queue: QueueSender,
+    progress: Progress,
     batch: RecordBatch,
     expected: NextOffset,
     paused: bool,
@@ -137,10 +140,19 @@ impl Poller {
                     epoch,
                     at,
                     queue,
+                    progress,
                 }) => {
                     // Only hooks on this thread change ownership, so it cannot change after this.
                     if self.consumer.context().holds(partition, epoch) {
-                        self.serve(partition, at, queue)?;
+                        self.position(partition, at)?;
+                        let feed = Feed {
+                            queue,
+                            progress,
+                            batch: RecordBatch::default(),
+                            expected: at,
+                            paused: false,
+                        };
+                        self.feeds.insert(partition, feed);
                     }
                 }
                 Ok(PollCommand::Close) | Err(TryRecvError::Disconnected) => return Ok(false),
@@ -154,12 +166,7 @@ impl Poller {
     /// By a seek, not by un-assigning and assigning again: librdkafka takes an application's
     /// `incremental_unassign` for the answer to a revocation that is waiting in its queue, and would
     /// then join the group again before the hook has run.
-    fn serve(
-        &mut self,
-        partition: PartitionId,
-        at: NextOffset,
-        queue: QueueSender,
-    ) -> Result<(), PollError> {
+    fn position(&self, partition: PartitionId, at: NextOffset) -> Result<(), PollError> {
         let failed = |error| PollError::Position {
             topic: self.topic.clone(),
             partition,
@@ -190,13 +197,6 @@ impl Poller {
             .and_then(|()| check_elements(&position))
             .map_err(failed)?;
         debug!(%partition, %at, "partition flows");
-        let feed = Feed {
-            queue,
-            batch: RecordBatch::default(),
-            expected: at,
-            paused: false,
-        };
-        self.feeds.insert(partition, feed);
         Ok(())
     }
 
@@ -335,14 +335,10 @@ impl Poller {
             return;
         }
         self.gauges_at = now;
+        let ends = self.consumer.context().log_ends();
         for (partition, feed) in &self.feeds {
             metrics::queue_depth(*partition, feed.queue.depth(), feed.queue.bytes());
-        }
-        for (partition, end) in self.consumer.context().log_ends() {
-            if let Some(feed) = self.feeds.get(&partition) {
-                // Offsets have holes, so this bounds the records that wait; it does not count them.
-                metrics::lag(partition, end.saturating_sub(feed.expected.get()).max(0));
-            }
+            metrics::progress(*partition, &feed.progress, ends.get(partition).copied());
         }
         metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
     }

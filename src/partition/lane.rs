@@ -178,6 +178,7 @@ impl Lane {
         self.drain();
         let folded = Instant::now();
         metrics::round_folded(&self.round.counts, folded - began);
+        metrics::decoded(&self.round.decoded);
         let rows = self.round.batch.len();
         let outputs = self.model.forecaster.run(&self.round.batch)?;
         let ran = Instant::now();

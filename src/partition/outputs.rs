@@ -74,6 +74,7 @@ impl Build<'_> {
         batch.to = draft.to;
         batch.metadata = std::mem::take(&mut draft.metadata);
         batch.newest = draft.newest;
+        batch.progress = serving.progress.clone();
         batch.outcomes = draft.outcomes;
         batch.reserve(pending.len(), OUTPUT_BYTES_GUESS);
         for item in pending {

@@ -2,11 +2,13 @@
 //!
 //! A due window is copied into the batch as it falls due, since the next record of its series may
 //! come in the same round. The wall clock is not read here: the lane passes the time at which the
-//! outputs are built, which decides emission only.
+//! outputs are built, which decides emission only. A clock that only measures is.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::consume::QueueReceiver;
 use crate::decode::Undecodable;
@@ -15,6 +17,7 @@ use crate::domain::{
     Timestamp,
 };
 use crate::infer::Batch;
+use crate::telemetry::Progress;
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
 
@@ -30,6 +33,8 @@ pub struct Serving {
     /// Position after the last record folded.
     pub position: NextOffset,
     pub queue: QueueReceiver,
+    /// How far this assignment is committed, for the poll thread to tell.
+    pub progress: Progress,
     /// The batch that is being worked on, and the next record in it.
     pub(super) current: Option<(Arc<RecordBatch>, usize)>,
 }
@@ -47,6 +52,7 @@ impl Serving {
             step,
             position,
             queue,
+            progress: Progress::at(position),
             current: None,
         }
     }
@@ -131,6 +137,24 @@ pub(super) struct Draft {
     pub(super) metadata: String,
 }
 
+/// Chooses the records whose decoding is measured: two looks at the clock for each record would cost up
+/// to a tenth of what they measure.
+#[derive(Debug, Default)]
+struct Sampler {
+    until_next: u32,
+}
+
+impl Sampler {
+    /// A prime, so that records that come in turns do not always meet the same series.
+    const ONE_IN: u32 = 61;
+
+    fn is_next(&mut self) -> bool {
+        let is_next = self.until_next == 0;
+        self.until_next = self.until_next.checked_sub(1).unwrap_or(Self::ONE_IN - 1);
+        is_next
+    }
+}
+
 /// The memory of a lane's rounds, used again for each.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -139,6 +163,9 @@ pub(super) struct Round {
     pub(super) pending: Vec<Pending>,
     pub(super) drafts: Vec<Draft>,
     pub(super) counts: RoundCounts,
+    /// How long the measured records took to decode.
+    pub(super) decoded: Vec<Duration>,
+    sampler: Sampler,
     /// The window of one series, before it is scaled.
     values: Vec<f64>,
 }
@@ -152,6 +179,8 @@ impl Round {
             pending: Vec::new(),
             drafts: Vec::new(),
             counts: RoundCounts::default(),
+            decoded: Vec::new(),
+            sampler: Sampler::default(),
             values: Vec::new(),
         }
     }
@@ -161,6 +190,7 @@ impl Round {
         self.names.clear();
         self.pending.clear();
         self.drafts.clear();
+        self.decoded.clear();
         self.counts = RoundCounts::default();
     }
 
@@ -230,7 +260,11 @@ impl Round {
         placed: Placed,
         model: &ServingModel,
     ) -> Result<Outcome, Kind> {
-        let stepped = step.fold(record, Some(placed));
+        let began = self.sampler.is_next().then(Instant::now);
+        let decoded = &mut self.decoded;
+        let stepped = step.fold_watched(record, Some(placed), || {
+            decoded.extend(began.map(|began| began.elapsed()));
+        });
         self.counts.records += 1;
         self.counts.held_discarded += u64::from(stepped.held_discarded);
         self.counts.collapsed += u64::from(stepped.collapsed);
@@ -287,5 +321,17 @@ impl Round {
             partial: step.is_partial(&window),
             window_hash: window.hash(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_record_and_every_61st_after_it_are_measured() {
+        let mut sampler = Sampler::default();
+        let measured: Vec<_> = (0..200).filter(|_| sampler.is_next()).collect();
+        assert_eq!(measured, [0, 61, 122, 183]);
     }
 }

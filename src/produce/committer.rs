@@ -198,7 +198,8 @@ impl Committer {
         if !batches.is_empty() {
             metrics::commit_seconds(began.elapsed());
             for batch in &batches {
-                metrics::committed(batch.partition, &batch.outcomes, batch.to, batch.newest);
+                metrics::committed(&batch.outcomes);
+                batch.progress.advance(batch.to, batch.newest);
             }
         }
         for (partition, acknowledgement) in released {

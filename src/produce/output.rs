@@ -4,6 +4,7 @@
 //! without a second inference.
 
 use crate::domain::{Epoch, NextOffset, OutcomeCounts, PartitionId, Timestamp};
+use crate::telemetry::Progress;
 
 /// Which topic an output goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct OutputBatch {
     pub outcomes: OutcomeCounts,
     /// Record timestamp of the newest record, for the age of what is committed.
     pub newest: Option<Timestamp>,
+    /// Told when the batch is committed.
+    pub progress: Progress,
     bytes: Vec<u8>,
     outputs: Vec<Entry>,
     headers: Vec<HeaderEntry>,
@@ -89,6 +92,7 @@ impl OutputBatch {
             metadata: String::new(),
             outcomes: OutcomeCounts::default(),
             newest: None,
+            progress: Progress::at(from),
             bytes: Vec::new(),
             outputs: Vec::new(),
             headers: Vec::new(),

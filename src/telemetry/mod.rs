@@ -6,6 +6,8 @@
 mod exposition;
 mod logging;
 pub mod metrics;
+mod progress;
 
 pub use exposition::{Exposition, InstallError};
 pub use logging::{Format, LoggingError, init};
+pub use progress::Progress;

@@ -13,6 +13,7 @@ use foretell::partition::{
     RestoreError, Restored, Roster, Serving, Step,
 };
 use foretell::produce::{CommitterInput, OutputBatch};
+use foretell::telemetry::Progress;
 use foretell::window::{Table, WindowConfig};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -184,6 +185,14 @@ fn the_restore_of_an_earlier_assignment_is_dropped_and_that_of_the_present_one_i
         (PartitionId(3), Epoch(2))
     );
     assert_eq!((ended.roster.restoring, ended.roster.serving), (0, 1));
+
+    // What the lane's batches tell is what the poll thread reads, for this assignment.
+    let [PollCommand::Serve { progress, .. }] = &ended.poller[..] else {
+        panic!("{:?}", ended.poller);
+    };
+    assert_eq!(progress.committed(), 17);
+    serving.progress.advance(next(20), None);
+    assert_eq!(progress.committed(), 20);
 }
 
 #[test]
@@ -310,6 +319,7 @@ fn no_hook_waits_for_an_assigner_that_has_ended() {
 struct RunningLane {
     commands: mpsc::Sender<LaneCommand>,
     feed: QueueSender,
+    progress: Progress,
     outputs: mpsc::Receiver<CommitterInput>,
     thread: JoinHandle<()>,
 }
@@ -331,6 +341,7 @@ fn start_lane() -> RunningLane {
     let windows = WindowConfig::new(rig::settings(24, 3)).unwrap();
     let step = Step::new(rig::decoder(), Table::new(windows), rig::lineage());
     let serving = Serving::new((PartitionId(0), Epoch(1)), step, next(0), receiver);
+    let progress = serving.progress.clone();
     let serve = LaneCommand::Serve(Box::new(serving));
     commands.try_send(serve).unwrap();
     let thread = std::thread::spawn(move || {
@@ -343,6 +354,7 @@ fn start_lane() -> RunningLane {
     RunningLane {
         commands,
         feed,
+        progress,
         outputs,
         thread,
     }
@@ -369,7 +381,11 @@ impl RunningLane {
 fn a_lane_releases_a_partition_behind_its_last_whole_round() {
     let mut lane = start_lane();
     let records = lane.feed();
-    let mut end = lane.first_batch().to;
+    let first = lane.first_batch();
+    let mut end = first.to;
+    assert_eq!(lane.progress.committed(), 0);
+    first.progress.advance(first.to, None);
+    assert_eq!(lane.progress.committed(), end.get());
     let (released, wait) = sync_channel(1);
     let partition = PartitionId(0);
     let release = LaneCommand::Release {

@@ -235,6 +235,7 @@ fn a_commit_publishes_keys_values_and_headers_as_they_are() {
         running.send(two.clone());
         running.finish().unwrap();
         assert_eq!(mock.forecasts(), forecasts_of(&[&one, &two]));
+        assert_eq!((one.progress.committed(), two.progress.committed()), (7, 9));
         let letters = mock.records(DEAD_LETTERS, Destination::DeadLetters);
         assert_eq!(letters.len(), 2);
         assert_eq!(
@@ -458,7 +459,8 @@ fn batches_of_an_assignment_that_has_ended_are_dropped() {
     running.ownership.release(PartitionId(0));
     running.ownership.release(PartitionId(1));
     let epoch = running.ownership.acquire(PartitionId(0));
-    running.send(batch(0, stale, (0, 5), 3));
+    let dropped = batch(0, stale, (0, 5), 3);
+    running.send(dropped.clone());
     running.send(batch(1, lost, (0, 5), 3));
     // The new owner of the partition began where the last commit ended, as the old one did.
     let kept = [batch(0, epoch, (0, 3), 3), batch(0, epoch, (3, 9), 3)];
@@ -468,6 +470,7 @@ fn batches_of_an_assignment_that_has_ended_are_dropped() {
     running.send(batch(0, stale, (5, 8), 3));
     running.finish().unwrap();
     assert_eq!(mock.forecasts(), forecasts_of(&[&kept[0], &kept[1]]));
+    assert_eq!(dropped.progress.committed(), 0);
 }
 
 /// A release on its way to the committer, and what its hook waits on.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use foretell::domain::{Outcome, OutcomeCounts, Rejection};
+use foretell::partition::Step;
 use foretell::produce::{
     DETAIL_HEADER, Destination, OutputBatch, REASON_HEADER, SOURCE_OFFSET_HEADER,
     SOURCE_PARTITION_HEADER, SOURCE_TIMESTAMP_HEADER, SOURCE_TOPIC_HEADER,
 };
-use foretell::window::{MissingPolicy, WindowConfig};
+use foretell::window::{MissingPolicy, Table, WindowConfig};
 
 use crate::avro::Forecasts;
 use crate::hostile::{Generator, Intent, Made};
@@ -291,5 +292,20 @@ fn named_headers_are_carried_on_and_one_that_is_too_large_is_left_behind() {
             ]
         );
         assert_eq!(sent.header("traceparent"), Some("00-17"));
+    }
+}
+
+#[test]
+fn watching_when_a_value_is_decoded_changes_nothing_and_sees_every_value_once() {
+    for (missing, made) in hostile() {
+        let new = || Step::new(rig::decoder(), Table::new(windows(missing)), rig::lineage());
+        let (mut plain, mut watched) = (new(), new());
+        for record in rig::batch(&inputs(&made)).iter() {
+            let mut seen = 0;
+            let stepped = watched.fold_watched(&record, None, || seen += 1);
+            assert_eq!(stepped, plain.fold(&record, None));
+            assert_eq!(seen, usize::from(record.value.is_some()));
+        }
+        assert_eq!(plain.windows().checksum(), watched.windows().checksum());
     }
 }
