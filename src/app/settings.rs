@@ -170,46 +170,8 @@ pub(super) fn restore(config: &Config, windows: WindowConfig, decoder: Decoder) 
             config::Start::At(time) => StartPosition::At(time),
         },
         lookback: config.rebuild.lookback,
-        config_hash: windows.config_hash(&decoding_keys(config)),
+        config_hash: windows.config_hash(&decoder.config_keys()),
         windows,
         decoder,
     }
-}
-
-/// What decoding contributes to the configuration's hash: each text with its length before it, so
-/// that no two configurations have the same bytes. Schemas are not in it: one that is added changes
-/// nothing that was decoded before, and where it does, the state checksum tells.
-fn decoding_keys(config: &Config) -> Vec<u8> {
-    let config::Input {
-        format,
-        series_field,
-        time_field,
-        time_unit,
-        value_bytes_max,
-        start: _,
-        queue: _,
-    } = &config.input;
-    let framing = match format {
-        InputFormat::SingleObject { .. } => "single_object",
-        InputFormat::Datum { .. } => "datum",
-    };
-    let unit = match time_unit {
-        None => "none",
-        Some(config::TimeUnit::Seconds) => "s",
-        Some(config::TimeUnit::Milliseconds) => "ms",
-        Some(config::TimeUnit::Microseconds) => "us",
-        Some(config::TimeUnit::Nanoseconds) => "ns",
-    };
-    let limit = value_bytes_max.to_string();
-    let fixed = [framing, series_field, time_field, unit, &limit];
-    let mut bytes = Vec::new();
-    for text in fixed
-        .into_iter()
-        .chain(config.window.features.iter().map(String::as_str))
-    {
-        bytes.extend_from_slice(text.len().to_string().as_bytes());
-        bytes.push(b':');
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    bytes
 }

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::domain::{Epoch, PartitionId};
 use crate::ownership::Ownership;
+use crate::telemetry::librdkafka;
 
 /// One partition of an assignment, and the epoch that it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,19 +207,7 @@ impl Hooks {
 
 impl ClientContext for Hooks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => {
-                error!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                info!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
+        librdkafka::log(level, facility, message);
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -3,6 +3,7 @@
 //! Everything here is plain data from the standard library: no I/O, no clock, no lock. Every other
 //! room may import this one; this one imports none.
 
+mod arena;
 mod commit_metadata;
 mod forecast;
 mod observation;
@@ -12,6 +13,7 @@ mod position;
 mod record;
 mod time;
 
+pub use arena::{Headers, RecordArena, Stored};
 pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;

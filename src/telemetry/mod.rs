@@ -4,6 +4,7 @@
 //! happen, with `tracing`; metrics through one function per event in [`metrics`].
 
 mod exposition;
+pub mod librdkafka;
 mod logging;
 pub mod metrics;
 mod progress;

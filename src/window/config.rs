@@ -355,6 +355,24 @@ mod tests {
         }
     }
 
+    /// Hashes of the documented bytes by Python's struct and xxhash. They are in the commit metadata
+    /// of running workers: another hash for the same keys makes their next restore unproven.
+    #[test]
+    fn the_hash_of_a_configuration_is_the_one_that_it_always_had() {
+        let hash = |settings, more| WindowConfig::new(settings).unwrap().config_hash(more);
+        assert_eq!(hash(settings(), b"more"), 0xb9ad_220f_e38a_fbbc);
+        let grid = Grid::new(120_000, 60_000).unwrap();
+        let other = WindowSettings {
+            grid_tolerance_ms: 12_000,
+            series_max: 7,
+            series_idle_ms: 99_999_999,
+            missing: MissingPolicy::Reject,
+            on_conflict: ConflictPolicy::Replace,
+            ..WindowSettings::new(grid, 64, 4, 11)
+        };
+        assert_eq!(hash(other, b""), 0x9671_ce46_a432_a0a3);
+    }
+
     #[test]
     fn the_hash_changes_with_every_key_of_the_fold_and_with_nothing_else() {
         type Change = fn(&mut WindowSettings);

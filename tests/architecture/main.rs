@@ -114,7 +114,8 @@ const LIBRARIES: [(&str, &[&str]); 26] = [
 /// Where rdkafka is not enough and librdkafka itself is called.
 const NATIVE: &[&str] = &["consume/group_metadata.rs", "consume/raw_headers.rs"];
 
-/// The clients of Kafka; `app` joins the consumer's group to the committer, `cli` has clients of its own.
+/// The clients of Kafka and their log; `app` joins the consumer's group to the committer, `cli` has
+/// clients of its own.
 const RDKAFKA: &[&str] = &[
     "app/",
     "cli/",
@@ -123,6 +124,7 @@ const RDKAFKA: &[&str] = &[
     "produce/deliveries.rs",
     "produce/producer.rs",
     "produce/settings.rs",
+    "telemetry/librdkafka.rs",
 ];
 
 /// Words that belong to one place, and why.

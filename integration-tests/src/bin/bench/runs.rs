@@ -58,9 +58,10 @@ pub(crate) fn main(options: Options) -> Result<()> {
     let cluster = kafka.cluster();
     eprintln!("writing the input");
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    let wide = match wants("wide") {
-        true => Some(input::preload(&cluster, rounds, Width::Eleven)?),
-        false => None,
+    let wide = if wants("wide") {
+        Some(input::preload(&cluster, rounds, Width::Eleven)?)
+    } else {
+        None
     };
     let mut bench = Bench {
         narrow: input::preload(&cluster, rounds, Width::Three)?,
