@@ -88,9 +88,9 @@ fn kill_in_transaction(scenario: &mut Scenario, transactions: &mut Transactions)
 }
 
 fn kill_at_work(scenario: &mut Scenario, kill: u32) -> Result<()> {
+    let before = scenario.progress.committed()?;
     let worker = scenario.job.start("a")?;
     scenario.burst(BURST)?;
-    let before = scenario.progress.committed()?;
     kill_once(worker, "some of the load is committed", || {
         Ok(scenario.progress.committed()? > before + i64::from(kill) * 100)
     })
