@@ -121,6 +121,7 @@ const RDKAFKA: &[&str] = &[
     "consume/",
     "produce/committer.rs",
     "produce/deliveries.rs",
+    "produce/failure.rs",
     "produce/producer.rs",
     "produce/settings.rs",
 ];
