@@ -12,11 +12,11 @@ use std::time::Duration;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
-use super::failure::{Attempt, CommitError, is_forbidden, triage_offsets};
+use super::failure::{Attempt, CommitError, CommitsFailing, is_forbidden, triage_offsets};
 use super::output::OutputBatch;
 use super::producer::OutputProducer;
 use super::room::Taken;
@@ -68,6 +68,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// How long a commit may be refused for want of permissions. A broker that has just started does not
 /// know them yet, and an operator may be changing them.
 const FORBIDDEN_MAX: Duration = Duration::from_mins(1);
+/// How long one commit may fail before the worker is not ready: longer than a broker's restart takes.
+const FAILING_AFTER: Duration = Duration::from_secs(30);
 
 /// The state of the committer thread.
 pub struct Committer {
@@ -77,6 +79,7 @@ pub struct Committer {
     ownership: Ownership,
     group: Box<dyn Membership>,
     inputs: mpsc::Receiver<CommitterInput>,
+    health: watch::Sender<Option<CommitsFailing>>,
     /// Where each partition's last commit ended, to see that ranges join.
     committed: BTreeMap<PartitionId, (Epoch, NextOffset)>,
 }
@@ -132,6 +135,7 @@ impl Committer {
         ownership: Ownership,
         group: Box<dyn Membership>,
         inputs: mpsc::Receiver<CommitterInput>,
+        health: watch::Sender<Option<CommitsFailing>>,
     ) -> Result<Self, CommitError> {
         let CommitterSettings {
             producer,
@@ -144,6 +148,7 @@ impl Committer {
             ownership,
             group,
             inputs,
+            health,
             committed: BTreeMap::new(),
         })
     }
@@ -195,12 +200,15 @@ impl Committer {
             match self.attempt(&mut batches)? {
                 Progress::Done => break,
                 Progress::Again(setback) => {
+                    self.complain(began, &setback);
                     setback.bounded(&mut refused_since)?;
                     sleep_until(Instant::now() + back_off).await;
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
             }
         }
+        self.health
+            .send_if_modified(|failing| failing.take().is_some());
         if !batches.is_empty() {
             metrics::commit_seconds(began.elapsed());
             for batch in &batches {
@@ -214,6 +222,14 @@ impl Committer {
             drop(acknowledgement);
         }
         Ok(())
+    }
+
+    fn complain(&self, since: Instant, setback: &Setback) {
+        if since.elapsed() >= FAILING_AFTER {
+            let reason = setback.to_string();
+            self.health
+                .send_replace(Some(CommitsFailing { since, reason }));
+        }
     }
 
     /// One attempt, with ownership frozen from the check to the result.
@@ -300,9 +316,11 @@ enum Progress {
 }
 
 /// Why a commit is tried again.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Setback {
+    #[error("the worker is not a member of its consumer group at the moment")]
     NotAMember,
+    #[error("{step} failed: {error}")]
     Failed {
         step: &'static str,
         error: KafkaError,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::time::Instant;
 
 use super::output::OutputBatch;
 use crate::domain::{NextOffset, PartitionId};
@@ -51,6 +52,14 @@ pub enum CommitError {
     Fenced { error: KafkaError },
     #[error("the offsets of {count} partitions could not be put into a commit: {error}")]
     Offsets { count: usize, error: KafkaError },
+}
+
+/// Commits that have failed for so long that somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitsFailing {
+    pub since: Instant,
+    /// What the newest attempt ended with.
+    pub reason: String,
 }
 
 /// The input records of one output batch.

@@ -20,7 +20,7 @@ mod settings;
 pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
 pub use dead_letter::*;
 pub use encode::{FORECAST_SCHEMA, ForecastEncoder, ForecastFormat};
-pub use failure::{CommitError, SizeLimit, SourceRange};
+pub use failure::{CommitError, CommitsFailing, SizeLimit, SourceRange};
 pub use observation::{
     EncodeError, ObservationEncoder, ObservationSchemaError, observation_schema,
 };

@@ -13,8 +13,8 @@ use std::time::Duration;
 use foretell::domain::{Epoch, PartitionId};
 use foretell::ownership::Ownership;
 use foretell::produce::{
-    CommitError, Committer, CommitterInput, CommitterSettings, Destination, Guarantee, Membership,
-    OutputBatch, ProducerSettings, Taken,
+    CommitError, CommitsFailing, Committer, CommitterInput, CommitterSettings, Destination,
+    Guarantee, Membership, OutputBatch, ProducerSettings, Taken,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -24,7 +24,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::rig::{Sent, next};
@@ -121,6 +121,7 @@ struct Running {
     ownership: Ownership,
     joined: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    health: watch::Receiver<Option<CommitsFailing>>,
     thread: JoinHandle<Result<(), CommitError>>,
 }
 
@@ -161,6 +162,7 @@ fn start_at(mock: &Mock, guarantee: Guarantee, clock: Clock) -> Result<Running, 
     };
     let ownership = Ownership::default();
     let (inputs, receiver) = mpsc::channel(100);
+    let (publish, health) = watch::channel(None);
     let committer = Committer::connect(
         CommitterSettings {
             producer: settings(mock, guarantee),
@@ -169,6 +171,7 @@ fn start_at(mock: &Mock, guarantee: Guarantee, clock: Clock) -> Result<Running, 
         ownership.clone(),
         Box::new(member),
         receiver,
+        publish,
     )?;
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -183,6 +186,7 @@ fn start_at(mock: &Mock, guarantee: Guarantee, clock: Clock) -> Result<Running, 
         ownership,
         joined,
         asked,
+        health,
         thread,
     })
 }
@@ -627,6 +631,25 @@ fn who_is_no_member_commits_nothing_and_acknowledges_nothing_until_ownership_end
     assert_eq!(wait.recv_timeout(DEADLINE), Err(DISCONNECTED));
     assert_eq!(mock.forecasts(), forecasts_of(&[&kept]));
     running.finish().unwrap();
+}
+
+#[test]
+fn commits_that_fail_for_long_are_told_until_one_succeeds() {
+    let mock = Mock::start();
+    let running = start_at(&mock, Guarantee::AtLeastOnce, Clock::Jumping).unwrap();
+    let epoch = running.ownership.acquire(PartitionId(0));
+    let health = running.health.clone();
+    running.joined.store(false, Ordering::SeqCst);
+    assert_eq!(*health.borrow(), None);
+    running.send(batch(0, epoch, (0, 5), 1));
+    wait_until(|| health.borrow().is_some());
+    let reason = health.borrow().as_ref().unwrap().reason.clone();
+    assert!(reason.contains("not a member"), "{reason}");
+    // Attempts at 0, 20, 60, ... 2540 ms, and every 2 s from then on.
+    assert!(running.asked.load(Ordering::SeqCst) >= 21);
+    running.joined.store(true, Ordering::SeqCst);
+    running.finish().unwrap();
+    assert_eq!(*health.borrow(), None);
 }
 
 #[test]
