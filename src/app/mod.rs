@@ -35,7 +35,8 @@ use crate::partition::{
     Restorer, Roster,
 };
 use crate::produce::{
-    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership, Room,
+    CommitError, CommitsFailing, Committer, CommitterInput, CommitterSettings, ForecastEncoder,
+    Membership, Room,
 };
 use crate::window::WindowConfigError;
 
@@ -114,6 +115,7 @@ pub struct App {
     poller: SyncSender<PollCommand>,
     assigner: SyncSender<AssignerInput>,
     roster: watch::Receiver<Roster>,
+    commits: watch::Receiver<Option<CommitsFailing>>,
     grace: Duration,
 }
 
@@ -144,7 +146,8 @@ impl App {
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
         let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
         let poller = wiring.poller(&to_assigner, poll_commands)?;
-        let to_committer = wiring.start_committer(poller.group())?;
+        let (health, commits) = watch::channel(None);
+        let to_committer = wiring.start_committer(poller.group(), health)?;
         let lanes = wiring.start_lanes(&model, partitions, &to_committer)?;
         let restores =
             wiring.start_restorers(&settings::restore(config, windows, decoder), &to_assigner)?;
@@ -171,6 +174,7 @@ impl App {
             poller: to_poller,
             assigner: to_assigner,
             roster: watched_roster,
+            commits,
             grace: config.worker.grace_period,
         })
     }
@@ -178,6 +182,11 @@ impl App {
     /// How many partitions are restored and served, as it changes.
     pub fn roster(&self) -> watch::Receiver<Roster> {
         self.roster.clone()
+    }
+
+    /// What commits fail with, while they have failed for long.
+    pub fn commits(&self) -> watch::Receiver<Option<CommitsFailing>> {
+        self.commits.clone()
     }
 
     /// Runs until `shutdown` is cancelled, then finishes what is under way, commits it and leaves the
@@ -274,6 +283,7 @@ impl<'a> Wiring<'a> {
     fn start_committer(
         &mut self,
         group: Group,
+        health: watch::Sender<Option<CommitsFailing>>,
     ) -> Result<mpsc::Sender<CommitterInput>, StartError> {
         let lanes = self.config.worker.lanes.get();
         let (sender, inputs) = mpsc::channel(COMMITTER_INPUTS_PER_LANE.saturating_mul(lanes));
@@ -285,6 +295,7 @@ impl<'a> Wiring<'a> {
             self.ownership.clone(),
             Box::new(Member(group)),
             inputs,
+            health,
         )?;
         self.threads.run_async("committer", committer.run())?;
         Ok(sender)

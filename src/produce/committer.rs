@@ -10,14 +10,15 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
+use super::failure::{Attempt, CommitError, CommitsFailing, is_forbidden, triage_offsets};
 use super::output::OutputBatch;
-use super::producer::{Attempt, CommitError, OutputProducer};
+use super::producer::OutputProducer;
 use super::room::Taken;
 use super::settings::{Guarantee, ProducerSettings};
 use crate::domain::{Epoch, NextOffset, PartitionId};
@@ -64,6 +65,11 @@ const BYTES_MAX: usize = 64 << 20;
 /// Wait before a commit is tried again, doubled up to the maximum.
 const BACK_OFF: Duration = Duration::from_millis(20);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+/// How long a commit may be refused for want of permissions. A broker that has just started does not
+/// know them yet, and an operator may be changing them.
+const FORBIDDEN_MAX: Duration = Duration::from_mins(1);
+/// How long one commit may fail before the worker is not ready: longer than a broker's restart takes.
+const FAILING_AFTER: Duration = Duration::from_secs(30);
 
 /// The state of the committer thread.
 pub struct Committer {
@@ -73,6 +79,7 @@ pub struct Committer {
     ownership: Ownership,
     group: Box<dyn Membership>,
     inputs: mpsc::Receiver<CommitterInput>,
+    health: watch::Sender<Option<CommitsFailing>>,
     /// Where each partition's last commit ended, to see that ranges join.
     committed: BTreeMap<PartitionId, (Epoch, NextOffset)>,
 }
@@ -128,6 +135,7 @@ impl Committer {
         ownership: Ownership,
         group: Box<dyn Membership>,
         inputs: mpsc::Receiver<CommitterInput>,
+        health: watch::Sender<Option<CommitsFailing>>,
     ) -> Result<Self, CommitError> {
         let CommitterSettings {
             producer,
@@ -140,6 +148,7 @@ impl Committer {
             ownership,
             group,
             inputs,
+            health,
             committed: BTreeMap::new(),
         })
     }
@@ -186,15 +195,20 @@ impl Committer {
         } = gathered;
         let mut back_off = BACK_OFF;
         let began = Instant::now();
+        let mut refused_since = None;
         while !batches.is_empty() {
             match self.attempt(&mut batches)? {
                 Progress::Done => break,
-                Progress::Again => {
+                Progress::Again(setback) => {
+                    self.complain(began, &setback);
+                    setback.bounded(&mut refused_since)?;
                     sleep_until(Instant::now() + back_off).await;
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
             }
         }
+        self.health
+            .send_if_modified(|failing| failing.take().is_some());
         if !batches.is_empty() {
             metrics::commit_seconds(began.elapsed());
             for batch in &batches {
@@ -208,6 +222,14 @@ impl Committer {
             drop(acknowledgement);
         }
         Ok(())
+    }
+
+    fn complain(&self, since: Instant, setback: &Setback) {
+        if since.elapsed() >= FAILING_AFTER {
+            let reason = setback.to_string();
+            self.health
+                .send_replace(Some(CommitsFailing { since, reason }));
+        }
     }
 
     /// One attempt, with ownership frozen from the check to the result.
@@ -231,7 +253,7 @@ impl Committer {
         let Some(group) = self.group.metadata() else {
             // Kicked out or rejoining: the next rebalance says whose the partitions are.
             metrics::transaction(TransactionResult::NotAMember);
-            return Ok(Progress::Again);
+            return Ok(Progress::Again(Setback::NotAMember));
         };
         let result = match self.guarantee {
             Guarantee::ExactlyOnce => self.producer.transact(batches, &group),
@@ -249,10 +271,15 @@ impl Committer {
             Err(Attempt::Again { step, error }) => {
                 warn!(step, %error, "commit failed; the same output is sent again");
                 metrics::transaction(TransactionResult::Aborted);
-                Ok(Progress::Again)
+                Ok(Progress::Again(Setback::Failed { step, error }))
             }
             Err(Attempt::End(error)) => {
-                metrics::transaction(TransactionResult::Indefinite);
+                let ended_as = if matches!(error, CommitError::Indefinite { .. }) {
+                    TransactionResult::Indefinite
+                } else {
+                    TransactionResult::Aborted
+                };
+                metrics::transaction(ended_as);
                 Err(error)
             }
         }
@@ -260,10 +287,9 @@ impl Committer {
 
     fn publish(&self, batches: &[OutputBatch]) -> Result<(), Attempt> {
         let offsets = self.producer.publish(batches)?;
-        self.group.commit(&offsets).map_err(|error| Attempt::Again {
-            step: "committing the offsets",
-            error,
-        })
+        self.group
+            .commit(&offsets)
+            .map_err(|error| triage_offsets(offsets.count(), error))
     }
 
     /// Commits join without a gap: where one ended, the next begins, within an epoch.
@@ -283,8 +309,43 @@ impl Committer {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Progress {
     Done,
-    Again,
+    Again(Setback),
+}
+
+/// Why a commit is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Setback {
+    #[error("the worker is not a member of its consumer group at the moment")]
+    NotAMember,
+    #[error("{step} failed: {error}")]
+    Failed {
+        step: &'static str,
+        error: KafkaError,
+    },
+}
+
+impl Setback {
+    /// Ends the worker once permissions have been missing for [`FORBIDDEN_MAX`] without a pause.
+    fn bounded(self, refused_since: &mut Option<Instant>) -> Result<(), CommitError> {
+        match self {
+            Self::Failed { step, error } if is_forbidden(&error) => {
+                let waited = refused_since.get_or_insert_with(Instant::now).elapsed();
+                if waited < FORBIDDEN_MAX {
+                    return Ok(());
+                }
+                Err(CommitError::Forbidden {
+                    step,
+                    error,
+                    waited,
+                })
+            }
+            Self::Failed { .. } | Self::NotAMember => {
+                *refused_since = None;
+                Ok(())
+            }
+        }
+    }
 }

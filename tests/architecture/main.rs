@@ -122,6 +122,7 @@ const RDKAFKA: &[&str] = &[
     "consume/",
     "produce/committer.rs",
     "produce/deliveries.rs",
+    "produce/failure.rs",
     "produce/producer.rs",
     "produce/settings.rs",
     "telemetry/librdkafka.rs",

@@ -13,8 +13,8 @@ use std::time::Duration;
 use foretell::domain::{Epoch, PartitionId};
 use foretell::ownership::Ownership;
 use foretell::produce::{
-    CommitError, Committer, CommitterInput, CommitterSettings, Destination, Guarantee, Membership,
-    OutputBatch, ProducerSettings, Taken,
+    CommitError, CommitsFailing, Committer, CommitterInput, CommitterSettings, Destination,
+    Guarantee, Membership, OutputBatch, ProducerSettings, Taken,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -24,7 +24,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::rig::{Sent, next};
@@ -121,6 +121,7 @@ struct Running {
     ownership: Ownership,
     joined: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    health: watch::Receiver<Option<CommitsFailing>>,
     thread: JoinHandle<Result<(), CommitError>>,
 }
 
@@ -139,6 +140,18 @@ fn settings(mock: &Mock, guarantee: Guarantee) -> ProducerSettings {
 }
 
 fn start(mock: &Mock, guarantee: Guarantee) -> Result<Running, CommitError> {
+    start_at(mock, guarantee, Clock::Real)
+}
+
+/// What the committer's back-off and its limits are measured by.
+#[derive(Clone, Copy, PartialEq)]
+enum Clock {
+    Real,
+    /// Stands while the committer works and jumps over its waits.
+    Jumping,
+}
+
+fn start_at(mock: &Mock, guarantee: Guarantee, clock: Clock) -> Result<Running, CommitError> {
     let consumer = mock.config().set("group.id", "workers").create().unwrap();
     let joined = Arc::new(AtomicBool::new(true));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -149,6 +162,7 @@ fn start(mock: &Mock, guarantee: Guarantee) -> Result<Running, CommitError> {
     };
     let ownership = Ownership::default();
     let (inputs, receiver) = mpsc::channel(100);
+    let (publish, health) = watch::channel(None);
     let committer = Committer::connect(
         CommitterSettings {
             producer: settings(mock, guarantee),
@@ -157,10 +171,12 @@ fn start(mock: &Mock, guarantee: Guarantee) -> Result<Running, CommitError> {
         ownership.clone(),
         Box::new(member),
         receiver,
+        publish,
     )?;
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
+            .start_paused(clock == Clock::Jumping)
             .build()
             .unwrap();
         runtime.block_on(committer.run())
@@ -170,6 +186,7 @@ fn start(mock: &Mock, guarantee: Guarantee) -> Result<Running, CommitError> {
         ownership,
         joined,
         asked,
+        health,
         thread,
     })
 }
@@ -255,7 +272,7 @@ enum Fate {
 }
 
 /// Errors of the broker, each given once.
-const FATES: [(Api, Code, Fate); 25] = [
+const FATES: [(Api, Code, Fate); 24] = [
     (
         Api::Produce,
         Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
@@ -264,11 +281,6 @@ const FATES: [(Api, Code, Fate); 25] = [
     (
         Api::Produce,
         Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-        Fate::Committed,
-    ),
-    (
-        Api::Produce,
-        Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
         Fate::Committed,
     ),
     (
@@ -412,6 +424,95 @@ fn check_fate(api: Api, code: Code, fate: Fate) {
 }
 
 #[test]
+fn an_output_that_its_topic_does_not_take_ends_the_worker_and_says_where_it_came_from() {
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        let mock = Mock::start();
+        let running = start(&mock, guarantee).unwrap();
+        let epoch = running.ownership.acquire(PartitionId(3));
+        let too_large = [Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1_000];
+        mock.cluster.request_errors(Api::Produce, &too_large);
+        let mut one = OutputBatch::new(PartitionId(3), epoch, next(40));
+        one.to = next(45);
+        one.push(Destination::Forecasts, Some(b"key"), |out| {
+            out.extend_from_slice(&[7; 500]);
+        });
+        running.send(one);
+        let error = running.finish().unwrap_err();
+        let said = error.to_string();
+        for expected in [
+            "503 bytes for forecasts",
+            "observations/3 offsets 40 to below 45",
+            "raise the topic's max.message.bytes",
+        ] {
+            assert!(said.contains(expected), "{guarantee:?}: {said}");
+        }
+        assert!(matches!(error, CommitError::TooLarge { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn permissions_that_stay_missing_end_the_worker_and_a_moment_without_them_does_not() {
+    let group = Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    let topic = Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    for (guarantee, api, code, step) in [
+        (
+            Guarantee::AtLeastOnce,
+            Api::OffsetCommit,
+            group,
+            "committing the offsets",
+        ),
+        (Guarantee::AtLeastOnce, Api::Produce, topic, "producing "),
+        (Guarantee::ExactlyOnce, Api::Produce, topic, "producing "),
+    ] {
+        for (refusals, is_committed) in [(1, true), (1_000, false)] {
+            let mock = Mock::start();
+            // librdkafka takes some real time to ask again whether it may.
+            let clock = if is_committed {
+                Clock::Real
+            } else {
+                Clock::Jumping
+            };
+            let running = start_at(&mock, guarantee, clock).unwrap();
+            let epoch = running.ownership.acquire(PartitionId(0));
+            mock.cluster.request_errors(api, &vec![code; refusals]);
+            let one = batch(0, epoch, (0, 5), 1);
+            running.send(one.clone());
+            match running.finish() {
+                Ok(()) => assert!(is_committed, "{api:?} {refusals}"),
+                Err(CommitError::Forbidden {
+                    step: at, waited, ..
+                }) => {
+                    assert!(!is_committed, "{api:?} {refusals}");
+                    assert!(at.starts_with(step), "{at}");
+                    assert!(waited >= Duration::from_mins(1), "{waited:?}");
+                }
+                Err(error) => panic!("{api:?} {refusals}: {error:?}"),
+            }
+            let end = if is_committed { 5 } else { 0 };
+            assert_eq!(one.progress.committed(), end);
+        }
+    }
+}
+
+#[test]
+fn a_commit_outside_of_a_transaction_that_a_rebalance_decides_is_made_again() {
+    let again = [
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+        Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+        Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+        Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+    ];
+    let mock = Mock::start();
+    let running = start(&mock, Guarantee::AtLeastOnce).unwrap();
+    let epoch = running.ownership.acquire(PartitionId(0));
+    mock.cluster.request_errors(Api::OffsetCommit, &again);
+    let one = batch(0, epoch, (0, 5), 1);
+    running.send(one.clone());
+    running.finish().unwrap();
+    assert_eq!(one.progress.committed(), 5);
+}
+
+#[test]
 fn a_coordinator_that_comes_back_in_time_commits_and_one_that_does_not_ends_the_worker() {
     let mock = Mock::start();
     let running = start(&mock, Guarantee::ExactlyOnce).unwrap();
@@ -530,6 +631,25 @@ fn who_is_no_member_commits_nothing_and_acknowledges_nothing_until_ownership_end
     assert_eq!(wait.recv_timeout(DEADLINE), Err(DISCONNECTED));
     assert_eq!(mock.forecasts(), forecasts_of(&[&kept]));
     running.finish().unwrap();
+}
+
+#[test]
+fn commits_that_fail_for_long_are_told_until_one_succeeds() {
+    let mock = Mock::start();
+    let running = start_at(&mock, Guarantee::AtLeastOnce, Clock::Jumping).unwrap();
+    let epoch = running.ownership.acquire(PartitionId(0));
+    let health = running.health.clone();
+    running.joined.store(false, Ordering::SeqCst);
+    assert_eq!(*health.borrow(), None);
+    running.send(batch(0, epoch, (0, 5), 1));
+    wait_until(|| health.borrow().is_some());
+    let reason = health.borrow().as_ref().unwrap().reason.clone();
+    assert!(reason.contains("not a member"), "{reason}");
+    // Attempts at 0, 20, 60, ... 2540 ms, and every 2 s from then on.
+    assert!(running.asked.load(Ordering::SeqCst) >= 21);
+    running.joined.store(true, Ordering::SeqCst);
+    running.finish().unwrap();
+    assert_eq!(*health.borrow(), None);
 }
 
 #[test]
