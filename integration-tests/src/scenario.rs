@@ -72,7 +72,8 @@ impl Scenario {
 
     /// Starts a worker, waits until all of the input is processed, and ends it.
     pub fn run_to_end(&self) -> Result<()> {
-        let mut workers = [self.job.start("a")?];
+        // Where nothing is left to do, the end would come before the worker listens to signals.
+        let mut workers = [self.job.start_ready("a")?];
         self.catch_up(&mut workers)?;
         let [worker] = workers;
         stop(worker)
