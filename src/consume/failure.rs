@@ -1,5 +1,7 @@
 //! Why the poll thread ends, each time with what to do next.
 
+use std::time::Duration;
+
 use rdkafka::error::KafkaError;
 
 use crate::domain::{NextOffset, Offset, PartitionId};
@@ -17,6 +19,14 @@ pub enum PollError {
         "the consumer of {topic} failed for good: {error}; a restart resumes from the committed offsets"
     )]
     Fatal { topic: String, error: KafkaError },
+    #[error(
+        "the group of {topic} could not be left within {waited:?}: {left} partitions are still assigned; the broker gives them away after kafka.session_timeout"
+    )]
+    Close {
+        topic: String,
+        left: usize,
+        waited: Duration,
+    },
     #[error(
         "the next offset of {topic} is no longer in the log: records were deleted before they were read; see docs/runbook.md on gaps"
     )]

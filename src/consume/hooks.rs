@@ -94,6 +94,10 @@ impl Hooks {
         self.ownership.holds(partition, epoch)
     }
 
+    pub(super) fn release_timeout(&self) -> Duration {
+        self.release_timeout
+    }
+
     pub(super) fn take_aftermath(&self) -> Aftermath {
         std::mem::take(
             &mut *self

@@ -51,6 +51,8 @@ const TAKE_MAX: usize = 2048;
 const SEEK_ATTEMPTS_MAX: u32 = 500;
 /// How long one attempt may take.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long leaving the group may take beyond the wait for the partitions' last commit.
+const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 /// How often gauges are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
@@ -345,20 +347,31 @@ impl Poller {
 
     /// Unsubscribing revokes what is assigned: the hook waits for the last commit, then the group is
     /// left. The consumer itself is closed by the last handle that is dropped.
-    fn close(self) -> Result<(), PollError> {
+    fn close(mut self) -> Result<(), PollError> {
+        let limit = self.consumer.context().release_timeout() + CLOSE_MARGIN;
+        let began = Instant::now();
         self.consumer.unsubscribe();
         loop {
-            let _ignored = self.consumer.poll(POLL_WAIT);
+            // What was read and what goes wrong with reading is of no use any more.
+            drop(self.consumer.poll(POLL_WAIT));
+            self.after_hooks()?;
+            let assigned = self.consumer.assignment();
             let topic = || self.topic.clone();
-            let assigned = self
-                .consumer
-                .assignment()
+            let left = assigned
                 .map_err(|error| PollError::Fatal {
                     topic: topic(),
                     error,
-                })?;
-            if assigned.count() == 0 {
+                })?
+                .count();
+            if left == 0 {
                 return Ok(());
+            }
+            if began.elapsed() > limit {
+                return Err(PollError::Close {
+                    topic: topic(),
+                    left,
+                    waited: began.elapsed(),
+                });
             }
         }
     }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
@@ -66,6 +66,23 @@ pub enum ReplayError {
         at: NextOffset,
         waited: Duration,
     },
+}
+
+impl ReplayError {
+    /// True when the principal may not read: no second attempt helps.
+    pub fn is_forbidden(&self) -> bool {
+        let (Self::Position { error, .. } | Self::Read { error, .. }) = self else {
+            return false;
+        };
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed,
+            ) => true,
+            Some(_) | None => false,
+        }
+    }
 }
 
 /// One question to the coordinator. Answering may take a predecessor's whole transaction timeout.
@@ -210,7 +227,8 @@ impl Replayer {
     }
 
     /// Reads the records of `[from, to)` and gives them to `fold` in offset order, batch by batch.
-    /// `fold` answers whether to go on. Returns the number of records read.
+    /// `fold` answers whether to go on; while no record comes it is asked with what there is, which may
+    /// be nothing. Returns the number of records read.
     ///
     /// Offsets have holes (transaction markers, compaction), so the range ends at the first record at
     /// or past `to`, or at the end of the log.
@@ -254,6 +272,7 @@ impl Replayer {
         let mut progress = Instant::now();
         loop {
             let mut done = false;
+            let mut idle = false;
             match self.consumer.poll(POLL_WAIT) {
                 None if progress.elapsed() > STALL_MAX => {
                     let topic = self.topic.clone();
@@ -264,7 +283,7 @@ impl Replayer {
                         waited: STALL_MAX,
                     });
                 }
-                None => {}
+                None => idle = true,
                 Some(Ok(message)) => {
                     progress = Instant::now();
                     match Offset::new(message.offset()) {
@@ -293,7 +312,7 @@ impl Replayer {
                     });
                 }
             }
-            if (done || batch.len() >= BATCH_MAX) && !fold(&std::mem::take(&mut batch)) {
+            if (done || idle || batch.len() >= BATCH_MAX) && !fold(&std::mem::take(&mut batch)) {
                 return Ok(read);
             }
             if done {
@@ -305,15 +324,14 @@ impl Replayer {
 
 /// Errors after which librdkafka goes on by itself; the stall limit bounds them.
 fn is_passing(error: &KafkaError) -> bool {
-    use rdkafka::error::RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
         Some(
-            Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::OperationTimedOut
-            | Code::NotLeaderForPartition
-            | Code::LeaderNotAvailable
-            | Code::Resolve,
+            RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::Resolve,
         ) => true,
         Some(_) | None => false,
     }

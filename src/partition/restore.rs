@@ -54,6 +54,13 @@ pub enum RestoreError {
         log_start: NextOffset,
         log_end: NextOffset,
     },
+    #[error(
+        "partition {partition} may not be restored: {error}; grant the worker's principal READ and DESCRIBE on the topic and the group, as docs/runbook.md lists, then restart"
+    )]
+    Forbidden {
+        partition: PartitionId,
+        error: ReplayError,
+    },
     #[error(transparent)]
     Replay(#[from] ReplayError),
 }
@@ -68,9 +75,10 @@ pub struct Restorer {
 
 /// Offsets looked through for the newest committed record: the last ones may be transaction markers.
 const NEWEST_AMONG_MAX: i64 = 1_000;
-/// Wait before a restore is tried again after an error, doubled up to the maximum.
+/// Wait before a restore is tried again after an error, doubled up to the maximum, which also bounds
+/// how late a thread notices that the partition was taken away.
 const BACK_OFF: Duration = Duration::from_millis(100);
-const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 impl Restorer {
     pub fn new(settings: RestoreSettings, replayer: Replayer, ownership: Ownership) -> Self {
@@ -85,7 +93,7 @@ impl Restorer {
     /// is not served meanwhile. `None` when it was taken away again.
     ///
     /// # Errors
-    /// When the committed offset is not in the log any more.
+    /// When the committed offset is not in the log any more, or the worker may not read.
     pub fn restore(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
         let mut back_off = BACK_OFF;
         let began = Instant::now();
@@ -95,7 +103,13 @@ impl Restorer {
                     metrics::restored(began.elapsed());
                     return Ok(restored);
                 }
-                Err(error @ RestoreError::OutOfRange { .. }) => return Err(error),
+                Err(RestoreError::Replay(error)) if error.is_forbidden() => {
+                    let partition = assigned.partition;
+                    return Err(RestoreError::Forbidden { partition, error });
+                }
+                Err(error @ (RestoreError::OutOfRange { .. } | RestoreError::Forbidden { .. })) => {
+                    return Err(error);
+                }
                 Err(RestoreError::Replay(error)) => {
                     warn!(partition = %assigned.partition, %error, retry_in = ?back_off, "restore failed");
                     std::thread::park_timeout(back_off);
@@ -132,7 +146,7 @@ impl Restorer {
                     partition = %assigned.partition, %committed, %reason,
                     "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
                 );
-                let from = self.lookback_start(assigned.partition, *committed, log.log_start)?;
+                let from = self.lookback_start(assigned, *committed, log.log_start)?;
                 RebuildPlan::unproven(config_hash, *committed, from)
             }
         };
@@ -170,26 +184,26 @@ impl Restorer {
     /// Where reading starts when nothing is known of the state.
     fn lookback_start(
         &self,
-        partition: PartitionId,
+        assigned: Assigned,
         committed: NextOffset,
         log_start: NextOffset,
     ) -> Result<NextOffset, RestoreError> {
         let Some(lookback) = self.settings.lookback else {
             return Ok(log_start);
         };
-        let Some(newest) = self.newest_before(partition, committed, log_start)? else {
+        let Some(newest) = self.newest_before(assigned, committed, log_start)? else {
             return Ok(log_start);
         };
         let back = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         let time = Timestamp(newest.0.saturating_sub(back));
-        let found = self.replayer.offset_at(partition, time)?;
+        let found = self.replayer.offset_at(assigned.partition, time)?;
         Ok(found.unwrap_or(committed).clamp(log_start, committed))
     }
 
     /// Record timestamp of the newest of the last records that were committed.
     fn newest_before(
         &self,
-        partition: PartitionId,
+        assigned: Assigned,
         committed: NextOffset,
         log_start: NextOffset,
     ) -> Result<Option<Timestamp>, RestoreError> {
@@ -198,9 +212,10 @@ impl Restorer {
             .max(log_start);
         let mut newest = None;
         self.replayer
-            .replay(partition, (from, committed), &mut |batch| {
+            .replay(assigned.partition, (from, committed), &mut |batch| {
                 newest = newest.max(batch.iter().filter_map(|record| record.timestamp).max());
-                true
+                // Whoever rebuilds with less than the newest finds out that the partition is gone.
+                self.is_ours(assigned)
             })?;
         Ok(newest)
     }

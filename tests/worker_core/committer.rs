@@ -37,7 +37,7 @@ const FORECASTS: &str = "forecasts";
 const DEAD_LETTERS: &str = "dead-letters";
 
 pub(crate) struct Mock {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Mock {

@@ -28,3 +28,5 @@ mod restore;
 mod rig;
 #[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod takeover;
