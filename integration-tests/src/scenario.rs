@@ -8,13 +8,25 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::{Cluster, NewRecord, Progress, Writer};
 use crate::observation::Load;
+use crate::process::Signal;
 use crate::read::{ValuesByKey, read_committed, values_by_key};
+use crate::transactions::Transactions;
+use crate::wait;
 use crate::worker::{GAP_MAX, Job, WINDOW, Worker};
 
 /// For all that is in the input topic to be processed.
 pub const CATCH_UP: Duration = Duration::from_secs(90);
 /// For a worker to end after SIGTERM; its own grace period is 30 s.
 pub const END: Duration = Duration::from_secs(40);
+
+/// `worker.id` of the worker under test, where there is one.
+pub const WORKER: &str = "a";
+/// For a worker under load to be met in a transaction.
+const MET: Duration = Duration::from_mins(1);
+/// Steps of load that a worker under load is given at a time.
+pub const BURST: u32 = 25;
+/// Looks for an open transaction, milliseconds apart, before there is load again.
+const LOOKS_PER_BURST: u32 = 20;
 
 /// An input topic that load is written to, and the job under test that reads it.
 #[derive(Debug)]
@@ -60,6 +72,31 @@ impl Scenario {
         self.writer.flush()
     }
 
+    /// Sends SIGSTOP to the job's worker in the middle of a transaction, under load.
+    pub fn stop_in_transaction(
+        &mut self,
+        worker: &mut Worker,
+        transactions: &mut Transactions,
+    ) -> Result<()> {
+        // Stopped first and asked then: a transaction is shorter than the question. Load is written
+        // while the worker is stopped, or it would be done before the writer is.
+        let id = self.job.transactional_id(WORKER);
+        let mut looks = 0;
+        wait::until_true("the worker is stopped in a transaction", MET, || {
+            worker.ensure_alive()?;
+            worker.signal(Signal::Stop)?;
+            if transactions.is_open(&id)? {
+                return Ok(true);
+            }
+            if looks % LOOKS_PER_BURST == 0 {
+                self.burst(BURST)?;
+            }
+            looks += 1;
+            worker.signal(Signal::Continue)?;
+            Ok(false)
+        })
+    }
+
     /// Writes one record that is not part of the load.
     pub fn send(&self, record: &NewRecord) -> Result<()> {
         self.writer.send(&self.input, record)?;
@@ -73,7 +110,7 @@ impl Scenario {
     /// Starts a worker, waits until all of the input is processed, and ends it.
     pub fn run_to_end(&self) -> Result<()> {
         // Where nothing is left to do, the end would come before the worker listens to signals.
-        let mut workers = [self.job.start_ready("a")?];
+        let mut workers = [self.job.start_ready(WORKER)?];
         self.catch_up(&mut workers)?;
         let [worker] = workers;
         stop(worker)

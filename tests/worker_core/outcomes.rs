@@ -98,7 +98,10 @@ fn every_outcome_and_every_reason_is_reached_and_the_counts_add_up() {
         } else {
             ""
         };
-        println!("{:>16} {reason:<22} {count:>6}", outcome.label());
+        rig::show(format_args!(
+            "{:>16} {reason:<22} {count:>6}",
+            outcome.label()
+        ));
         assert!(count >= LEAST, "{outcome:?} was reached {count} times");
     }
 }

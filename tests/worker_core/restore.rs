@@ -151,11 +151,11 @@ fn a_disorderly_stream_is_proven_by_some_attempt_and_goes_on_with_the_same_bytes
         seen.extend(restarts(&hostile(seed, 8), 30, &mut random));
     }
     let further_back = seen.iter().filter(|(attempts, _)| *attempts > 1).count();
-    println!(
+    rig::show(format_args!(
         "{} restarts, {further_back} of them from further back, most attempts {:?}",
         seen.len(),
         seen.iter().map(|(attempts, _)| attempts).max()
-    );
+    ));
     assert!(further_back >= 10, "{further_back} of {}", seen.len());
 }
 
@@ -211,7 +211,7 @@ fn trimmed(case: &Case, cuts: usize, least: i64, random: &mut Random) -> Trimmed
 fn after_a_trimmed_log_every_forecast_is_partial_or_what_it_would_have_been() {
     // A row of each series is left.
     let seen = trimmed(&measured("plain"), 40, 3, &mut Random(23));
-    println!("{seen:?}");
+    rig::show(format_args!("{seen:?}"));
     assert_eq!(seen.silent, 0);
     assert!(seen.partial > 1_000 && seen.same > 1_000, "{seen:?}");
 }
@@ -224,7 +224,7 @@ fn after_a_trimmed_log_even_the_worst_input_differs_silently_in_few_forecasts() 
     let mut random = Random(24);
     for seed in 10..14 {
         let seen = trimmed(&hostile(seed, 1_000), 20, 0, &mut random);
-        println!("{seen:?}");
+        rig::show(format_args!("{seen:?}"));
         assert!(seen.silent * 100 < seen.partial + seen.same, "{seen:?}");
     }
 }

@@ -178,15 +178,18 @@ pub(crate) struct Partition {
 impl Partition {
     /// A partition at its first start.
     pub(crate) fn fresh(id: i32, windows: WindowConfig, batches: Vec<RecordBatch>) -> Self {
-        let step = Step::new(decoder(), Table::new(windows), lineage());
-        let from = NextOffset::ZERO;
         Self {
             id,
-            step,
-            from,
+            step: step(windows),
+            from: NextOffset::ZERO,
             batches,
         }
     }
+}
+
+/// The state of a partition at its first start.
+pub(crate) fn step(windows: WindowConfig) -> Step {
+    Step::new(decoder(), Table::new(windows), lineage())
 }
 
 pub(crate) fn lineage() -> Lineage {
@@ -251,16 +254,40 @@ pub(crate) fn run(
         }
         batches
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let (ended, (), batches) =
             tokio::join!(lane.run(), feed(feeds, commands, Random(seed)), collect);
         ended.unwrap();
         batches
     })
+}
+
+/// Runs a future as the worker's threads do: on a runtime of its own, with timers and nothing else.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    block_on_clock(Clock::Real, future)
+}
+
+/// What a future's waits are measured by.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Clock {
+    Real,
+    /// Stands while the future works and jumps over its waits.
+    Jumping,
+}
+
+pub(crate) fn block_on_clock<F: Future>(clock: Clock, future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(clock == Clock::Jumping)
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+/// Histograms and the like, for who reads the test's output.
+#[expect(clippy::print_stdout, reason = "shown by cargo test -- --nocapture")]
+pub(crate) fn show(line: std::fmt::Arguments<'_>) {
+    println!("{line}");
 }
 
 /// Sends the record batches of all partitions in a random order, a few at a time; then lets the lane

@@ -11,7 +11,7 @@ use foretell::window::WindowConfig;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 use tokio::time::Instant;
 
-use crate::committer::Mock;
+use crate::committer_rig::Mock;
 use crate::rig::{self, CONFIG_HASH, TOPIC, next};
 
 const PARTITION: PartitionId = PartitionId(0);
