@@ -49,6 +49,8 @@ const POLL_WAIT_PAUSED: Duration = Duration::from_millis(1);
 const TAKE_MAX: usize = 2048;
 /// Attempts to position a partition whose fetcher is still starting.
 const SEEK_ATTEMPTS_MAX: u32 = 500;
+/// How long the question that wakes librdkafka's thread may take.
+const WAKE_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long one attempt may take.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long leaving the group may take beyond the wait for the partitions' last commit.
@@ -198,8 +200,21 @@ impl Poller {
             .resume(&position)
             .and_then(|()| check_elements(&position))
             .map_err(failed)?;
+        self.wake_fetcher(partition);
         debug!(%partition, %at, "partition flows");
         Ok(())
+    }
+
+    /// librdkafka's broker thread sees a resumed partition when it wakes up, which may take it a second
+    /// where nothing else flows. A question to the partition's leader wakes it; the answer is of no use,
+    /// and without one the partition flows all the same.
+    fn wake_fetcher(&self, partition: PartitionId) {
+        let asked = self
+            .consumer
+            .fetch_watermarks(&self.topic, partition.0, WAKE_TIMEOUT);
+        if let Err(error) = asked {
+            debug!(%partition, %error, "the partition flows a moment later");
+        }
     }
 
     fn take_records(&mut self) -> Result<(), PollError> {
@@ -313,6 +328,7 @@ impl Poller {
     }
 
     fn resume_drained(&mut self) -> Result<(), PollError> {
+        let mut resumed = Vec::new();
         for (partition, feed) in &mut self.feeds {
             if feed.paused && feed.queue.is_low() {
                 let list = one(&self.topic, *partition);
@@ -324,7 +340,11 @@ impl Poller {
                         error,
                     })?;
                 feed.paused = false;
+                resumed.push(*partition);
             }
+        }
+        for partition in resumed {
+            self.wake_fetcher(partition);
         }
         Ok(())
     }

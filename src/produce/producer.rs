@@ -287,8 +287,6 @@ impl OutputProducer {
     /// Serves what has arrived; sleeps a moment if nothing has.
     fn serve(&self) {
         let before = self.producer.in_flight_count();
-        // Ends the linger of what is queued and returns at once, saying that something is outstanding.
-        let _outstanding = self.producer.flush(Duration::ZERO);
         self.producer.poll(Duration::ZERO);
         if self.producer.in_flight_count() == before {
             std::thread::park_timeout(SERVE_PAUSE);

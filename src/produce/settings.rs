@@ -39,10 +39,9 @@ impl ProducerSettings {
             .set("partitioner", "murmur2_random")
             .set("acks", "all")
             .set("enable.idempotence", "true")
-            // librdkafka's thread spins while a batch is past its linger and waits for the answer to the
-            // one before it (2.12: one request in flight per partition). The committer ends the
-            // linger itself, so this is only the longest that a missed flush can cost.
-            .set("linger.ms", "50")
+            // Latency against CPU: librdkafka's thread spins while a batch is past its linger and waits for
+            // the answer to the one before it (2.12: one request in flight per partition).
+            .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "262144")
             .set(

@@ -95,7 +95,7 @@ fn consumer(brokers: &str, name: &str) -> ClientConfig {
         // As the worker's: how far to fetch ahead, and how soon to look again.
         .set("queued.min.messages", "20000")
         .set("fetch.max.bytes", "8388608")
-        .set("fetch.message.max.bytes", "2097152")
+        .set("fetch.message.max.bytes", "524288")
         .set("fetch.queue.backoff.ms", "5");
     config
 }
@@ -110,7 +110,7 @@ fn producer(brokers: &str, name: &str) -> ClientConfig {
         .set("retry.backoff.ms", "2")
         .set("retry.backoff.max.ms", "5")
         // As the worker's, and why is said there: librdkafka spins on what is past its linger.
-        .set("linger.ms", "50");
+        .set("linger.ms", "1");
     config
 }
 
@@ -157,8 +157,6 @@ impl Copy {
     /// Serves the delivery reports that have arrived; sleeps a moment if none has.
     fn serve(&self) {
         let before = self.producer.in_flight_count();
-        // Ends the linger; says only that something is outstanding.
-        let _outstanding = self.producer.flush(Duration::ZERO);
         self.producer.poll(Duration::ZERO);
         if self.producer.in_flight_count() == before {
             thread::park_timeout(PAUSE);
