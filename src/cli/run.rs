@@ -94,7 +94,7 @@ pub(super) async fn serve(
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
-            leave(signal);
+            leave(signal.exit_code());
         }
         started = start => started.map_err(io::Error::other)??,
     };

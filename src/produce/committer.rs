@@ -193,25 +193,18 @@ impl Committer {
             rooms: _until_committed,
             ..
         } = gathered;
-        let mut back_off = BACK_OFF;
-        let began = Instant::now();
-        let mut refused_since = None;
+        // Half after each failure: all at once may be more than gets through before a delivery times out.
+        let mut share = batches.len();
         while !batches.is_empty() {
-            match self.attempt(&mut batches)? {
-                Progress::Done => break,
-                Progress::Again(setback) => {
-                    self.complain(began, &setback);
-                    setback.bounded(&mut refused_since)?;
-                    sleep_until(Instant::now() + back_off).await;
-                    back_off = (back_off * 2).min(BACK_OFF_MAX);
-                }
+            let began = Instant::now();
+            let committed = self.commit_some(&mut batches, &mut share).await?;
+            self.health
+                .send_if_modified(|failing| failing.take().is_some());
+            share = share.saturating_mul(2);
+            if committed > 0 {
+                metrics::commit_seconds(began.elapsed());
             }
-        }
-        self.health
-            .send_if_modified(|failing| failing.take().is_some());
-        if !batches.is_empty() {
-            metrics::commit_seconds(began.elapsed());
-            for batch in &batches {
+            for batch in batches.drain(..committed) {
                 metrics::committed(&batch.outcomes);
                 batch.progress.advance(batch.to, batch.newest);
             }
@@ -224,6 +217,32 @@ impl Committer {
         Ok(())
     }
 
+    /// Commits the first `share` batches, or fewer after failures. Returns how many were committed; 0
+    /// when all were dropped.
+    async fn commit_some(
+        &mut self,
+        batches: &mut Vec<OutputBatch>,
+        share: &mut usize,
+    ) -> Result<usize, CommitError> {
+        let mut back_off = BACK_OFF;
+        let began = Instant::now();
+        let mut refused_since = None;
+        loop {
+            match self.attempt(batches, *share)? {
+                Progress::Done(committed) => return Ok(committed),
+                Progress::Again(setback) => {
+                    self.complain(began, &setback);
+                    if let Setback::Failed { .. } = setback {
+                        *share = (*share / 2).max(1);
+                    }
+                    setback.bounded(&mut refused_since)?;
+                    sleep_until(Instant::now() + back_off).await;
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                }
+            }
+        }
+    }
+
     fn complain(&self, since: Instant, setback: &Setback) {
         if since.elapsed() >= FAILING_AFTER {
             let reason = setback.to_string();
@@ -232,8 +251,13 @@ impl Committer {
         }
     }
 
-    /// One attempt, with ownership frozen from the check to the result.
-    fn attempt(&mut self, batches: &mut Vec<OutputBatch>) -> Result<Progress, CommitError> {
+    /// One attempt to commit the first `share` batches, with ownership frozen from the check to the
+    /// result.
+    fn attempt(
+        &mut self,
+        batches: &mut Vec<OutputBatch>,
+        share: usize,
+    ) -> Result<Progress, CommitError> {
         let ownership = self.ownership.clone();
         let frozen = ownership.freeze();
         let before = batches.len();
@@ -247,8 +271,9 @@ impl Committer {
             metrics::batches_stale(dropped);
         }
         if batches.is_empty() {
-            return Ok(Progress::Done);
+            return Ok(Progress::Done(0));
         }
+        let batches = &batches[..share.min(batches.len())];
         self.check_contiguous(batches);
         let Some(group) = self.group.metadata() else {
             // Kicked out or rejoining: the next rebalance says whose the partitions are.
@@ -261,12 +286,12 @@ impl Committer {
         };
         match result {
             Ok(()) => {
-                for batch in batches.iter() {
+                for batch in batches {
                     self.committed
                         .insert(batch.partition, (batch.epoch, batch.to));
                 }
                 metrics::transaction(TransactionResult::Committed);
-                Ok(Progress::Done)
+                Ok(Progress::Done(batches.len()))
             }
             Err(Attempt::Again { step, error }) => {
                 warn!(step, %error, "commit failed; the same output is sent again");
@@ -311,7 +336,8 @@ impl Committer {
 
 #[derive(Debug)]
 enum Progress {
-    Done,
+    /// So many batches were committed.
+    Done(usize),
     Again(Setback),
 }
 

@@ -10,7 +10,7 @@ use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 use tokio::time::Instant;
 
 use crate::committer_rig::{
-    Mock, TRANSACTION_TIMEOUT, batch, forecasts_of, start, start_at, wait_until,
+    Mock, TRANSACTION_TIMEOUT, batch, forecasts_of, start, start_at, start_every, wait_until,
 };
 use crate::rig::{Clock, next};
 
@@ -244,6 +244,29 @@ fn permissions_that_stay_missing_end_the_worker_and_a_moment_without_them_does_n
             assert_eq!(one.progress.committed(), end);
         }
     }
+}
+
+#[test]
+fn what_failed_at_once_is_committed_in_parts() {
+    let mock = Mock::start();
+    // Long enough for the batches of the second commit to come together.
+    let interval = Duration::from_secs(3);
+    let running = start_every(&mock, Guarantee::ExactlyOnce, Clock::Real, interval).unwrap();
+    let epoch = running.ownership.acquire(PartitionId(0));
+    let batches: Vec<_> = (0..9).map(|at| batch(0, epoch, (at, at + 1), 2)).collect();
+    running.send(batches[0].clone());
+    wait_until(|| batches[0].progress.committed() == 1);
+    let failure = Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    mock.cluster
+        .request_errors(Api::AddOffsetsToTxn, &[failure]);
+    for batch in &batches[1..] {
+        running.send(batch.clone());
+    }
+    let asked = Arc::clone(&running.asked);
+    running.finish().unwrap();
+    assert_eq!(batches[8].progress.committed(), 9);
+    // The first alone, eight that fail, four of them, the other four.
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
 }
 
 #[test]

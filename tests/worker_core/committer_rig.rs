@@ -147,6 +147,15 @@ pub(crate) fn start_at(
     guarantee: Guarantee,
     clock: Clock,
 ) -> Result<Running, CommitError> {
+    start_every(mock, guarantee, clock, Duration::ZERO)
+}
+
+pub(crate) fn start_every(
+    mock: &Mock,
+    guarantee: Guarantee,
+    clock: Clock,
+    interval: Duration,
+) -> Result<Running, CommitError> {
     let consumer = mock.config().set("group.id", "workers").create().unwrap();
     let joined = Arc::new(AtomicBool::new(true));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -161,7 +170,7 @@ pub(crate) fn start_at(
     let committer = Committer::connect(
         CommitterSettings {
             producer: settings(mock, guarantee),
-            commit_interval_min: Duration::ZERO,
+            commit_interval_min: interval,
         },
         ownership.clone(),
         Box::new(member),
