@@ -245,11 +245,7 @@ fn values_that_contradict_each_other_are_refused() {
         ("commit", "transaction_timeout = \"150s\"", "at least 310s"),
         ("commit", "interval_min = \"3s\"", "at most a quarter"),
         ("kafka", "static_membership = true", "needs worker.id"),
-        (
-            "input",
-            "queue_records_low = 32768",
-            "below input.queue_rec",
-        ),
+        ("input", "queue_records_low = 32768", "below input.queue"),
         (
             "input",
             "queue_bytes_high = \"1000 KiB\"",

@@ -7,6 +7,7 @@
 
 mod client;
 mod failure;
+mod flow;
 mod group;
 mod group_metadata;
 mod hooks;

@@ -12,13 +12,13 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::failure::PollError;
+use super::flow::Flow;
 use super::group::Group;
-use super::hooks::{Hooks, check_elements};
+use super::hooks::Hooks;
 use super::queue::QueueSender;
 use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
@@ -47,12 +47,6 @@ const POLL_WAIT: Duration = Duration::from_millis(10);
 const POLL_WAIT_PAUSED: Duration = Duration::from_millis(1);
 /// Records taken before the batches are handed over, so that a busy topic cannot starve the lanes.
 const TAKE_MAX: usize = 2048;
-/// Attempts to position a partition whose fetcher is still starting.
-const SEEK_ATTEMPTS_MAX: u32 = 500;
-/// How long the question that wakes librdkafka's thread may take.
-const WAKE_TIMEOUT: Duration = Duration::from_millis(100);
-/// How long one attempt may take.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long leaving the group may take beyond the wait for the partitions' last commit.
 const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 /// How often gauges are published.
@@ -135,6 +129,13 @@ impl Poller {
         self.close()
     }
 
+    fn flow(&self) -> Flow<'_> {
+        Flow {
+            consumer: &self.consumer,
+            topic: &self.topic,
+        }
+    }
+
     /// `false` when the thread is to end.
     fn serve_commands(&mut self) -> Result<bool, PollError> {
         loop {
@@ -148,7 +149,7 @@ impl Poller {
                 }) => {
                     // Only hooks on this thread change ownership, so it cannot change after this.
                     if self.consumer.context().holds(partition, epoch) {
-                        self.position(partition, at)?;
+                        self.flow().start(partition, at)?;
                         let feed = Feed {
                             queue,
                             progress,
@@ -162,58 +163,6 @@ impl Poller {
                 Ok(PollCommand::Close) | Err(TryRecvError::Disconnected) => return Ok(false),
                 Err(TryRecvError::Empty) => return Ok(true),
             }
-        }
-    }
-
-    /// Positions a partition that was assigned paused, and lets it flow.
-    ///
-    /// By a seek, not by un-assigning and assigning again: librdkafka takes an application's
-    /// `incremental_unassign` for the answer to a revocation that is waiting in its queue, and would
-    /// then join the group again before the hook has run.
-    fn position(&self, partition: PartitionId, at: NextOffset) -> Result<(), PollError> {
-        let failed = |error| PollError::Position {
-            topic: self.topic.clone(),
-            partition,
-            at,
-            error,
-        };
-        let mut position = TopicPartitionList::with_capacity(1);
-        position
-            .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(at.get()))
-            .map_err(failed)?;
-        for attempt in 1.. {
-            let sought = self
-                .consumer
-                .seek_partitions(position.clone(), SEEK_TIMEOUT)
-                .and_then(|answer| check_elements(&answer));
-            match sought {
-                Ok(()) => break,
-                // The fetcher of a partition assigned a moment ago may not have started.
-                Err(error) if attempt < SEEK_ATTEMPTS_MAX && is_starting(&error) => {
-                    debug!(%partition, attempt, %error, "partition not ready to seek");
-                    std::thread::park_timeout(POLL_WAIT_PAUSED);
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        self.consumer
-            .resume(&position)
-            .and_then(|()| check_elements(&position))
-            .map_err(failed)?;
-        self.wake_fetcher(partition);
-        debug!(%partition, %at, "partition flows");
-        Ok(())
-    }
-
-    /// librdkafka's broker thread sees a resumed partition when it wakes up, which may take it a second
-    /// where nothing else flows. A question to the partition's leader wakes it; the answer is of no use,
-    /// and without one the partition flows all the same.
-    fn wake_fetcher(&self, partition: PartitionId) {
-        let asked = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition.0, WAKE_TIMEOUT);
-        if let Err(error) = asked {
-            debug!(%partition, %error, "the partition flows a moment later");
         }
     }
 
@@ -285,14 +234,7 @@ impl Poller {
             && !feed.paused
         {
             feed.paused = true;
-            let list = one(&self.topic, partition);
-            self.consumer
-                .pause(&list)
-                .and_then(|()| check_elements(&list))
-                .map_err(|error| PollError::Fatal {
-                    topic: self.topic.clone(),
-                    error,
-                })?;
+            self.flow().pause(partition)?;
         }
         Ok(())
     }
@@ -328,25 +270,16 @@ impl Poller {
     }
 
     fn resume_drained(&mut self) -> Result<(), PollError> {
-        let mut resumed = Vec::new();
+        let mut drained = Vec::new();
         for (partition, feed) in &mut self.feeds {
             if feed.paused && feed.queue.is_low() {
-                let list = one(&self.topic, *partition);
-                self.consumer
-                    .resume(&list)
-                    .and_then(|()| check_elements(&list))
-                    .map_err(|error| PollError::Fatal {
-                        topic: self.topic.clone(),
-                        error,
-                    })?;
                 feed.paused = false;
-                resumed.push(*partition);
+                drained.push(*partition);
             }
         }
-        for partition in resumed {
-            self.wake_fetcher(partition);
-        }
-        Ok(())
+        drained
+            .into_iter()
+            .try_for_each(|partition| self.flow().resume(partition))
     }
 
     fn publish_gauges(&mut self) {
@@ -395,21 +328,4 @@ impl Poller {
             }
         }
     }
-}
-
-fn is_starting(error: &KafkaError) -> bool {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::State
-            | RDKafkaErrorCode::PreviousInProgress
-            | RDKafkaErrorCode::UnknownPartition,
-        ) => true,
-        Some(_) | None => false,
-    }
-}
-
-fn one(topic: &str, partition: PartitionId) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition(topic, partition.0);
-    list
 }
