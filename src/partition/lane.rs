@@ -185,7 +185,7 @@ impl Lane {
         if rows > 0 {
             metrics::batch_inferred(rows, ran - folded);
         }
-        if let Some(failure) = outputs.failure() {
+        if let Some(failure) = outputs.failed_run() {
             warn!(
                 rows,
                 failure, "a run of the model failed; rows that fail alone are dead-lettered"

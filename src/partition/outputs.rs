@@ -12,9 +12,6 @@ use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving}
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";
 
-/// What is wrong with an output when the run itself did not fail.
-const NOT_FINITE: &str = "the model gave NaN or an infinite value for this window";
-
 /// The header of a forecast that counts the headers of its observation that were too large to copy.
 pub const LEFT_OUT_HEADER: &str = "foretell.headers_left_out";
 
@@ -96,10 +93,13 @@ impl Build<'_> {
         if self.is_expired(record) {
             return Outcome::Expired;
         }
-        let Some(row) = self.outputs.row(due.row) else {
-            let detail = self.outputs.failure().unwrap_or(NOT_FINITE);
-            self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(detail), record);
-            return Outcome::ForecastFailed;
+        let row = match self.outputs.row(due.row) {
+            Ok(row) => row,
+            Err(failure) => {
+                let detail = failure.to_string();
+                self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(&detail), record);
+                return Outcome::ForecastFailed;
+            }
         };
         let series = self
             .names
