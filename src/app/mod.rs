@@ -315,7 +315,7 @@ impl<'a> Wiring<'a> {
             let settings = LaneSettings {
                 index,
                 batch_max: self.config.worker.batch_max.get(),
-                outlets: settings::outlets(self.config, partitions),
+                outputs: settings::outputs(self.config, partitions),
                 encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
                 room: room.clone(),
             };

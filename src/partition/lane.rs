@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::model::ServingModel;
 use super::outputs::{Build, ModelText};
-use super::round::{Outlets, Round, Serving};
+use super::round::{OutputSettings, Round, Serving};
 use crate::domain::{PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
 use crate::produce::{CommitterInput, ForecastEncoder, Room};
@@ -42,7 +42,7 @@ pub struct LaneSettings {
     pub index: usize,
     /// Most rows in one run.
     pub batch_max: usize,
-    pub outlets: Outlets,
+    pub outputs: OutputSettings,
     pub encoder: ForecastEncoder,
     /// Shared by all lanes of the worker.
     pub room: Room,
@@ -193,7 +193,7 @@ impl Lane {
         }
         let build = Build {
             model: &self.text,
-            outlets: &self.settings.outlets,
+            settings: &self.settings.outputs,
             encoder: &self.settings.encoder,
             names: &self.round.names,
             outputs: &outputs,
@@ -230,7 +230,7 @@ impl Lane {
             let index = (self.turn + turn) % partitions;
             let serving = &mut self.servings[index];
             let rows_end = (self.round.batch.len() + rows_share).min(rows_max);
-            let context = (&self.model, &self.settings.outlets);
+            let context = (&self.model, &self.settings.outputs);
             self.round.take((index, serving), share, rows_end, context);
         }
         self.turn = (self.turn + 1) % partitions.max(1);

@@ -15,7 +15,7 @@ use foretell::domain::{
 };
 use foretell::infer::{Batching, Forecaster, Package, Places, Runtime, WindowFeatures, check};
 use foretell::partition::{
-    Lane, LaneCommand, LaneSettings, Lineage, Outlets, Serving, ServingModel, Step,
+    Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Serving, ServingModel, Step,
 };
 use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
 use foretell::window::{Table, WindowConfig, WindowSettings};
@@ -204,7 +204,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
     LaneSettings {
         index: 0,
         batch_max,
-        outlets: Outlets {
+        outputs: OutputSettings {
             input_topic: TOPIC.to_owned(),
             step_ms: STEP_MS,
             partitions: 1.try_into().unwrap(),
