@@ -46,6 +46,8 @@ pub struct LaneSettings {
     pub encoder: ForecastEncoder,
     /// Shared by all lanes of the worker.
     pub room: Room,
+    /// The time now, read once a round; it decides emission only.
+    pub wall_clock: fn() -> Timestamp,
 }
 
 /// Why a lane ended early. A run that fails is no reason: its rows are `forecast_failed`.
@@ -197,7 +199,7 @@ impl Lane {
             encoder: &self.settings.encoder,
             names: &self.round.names,
             outputs: &outputs,
-            now: Timestamp(jiff::Timestamp::now().as_millisecond()),
+            now: (self.settings.wall_clock)(),
         };
         let mut batches = Vec::with_capacity(self.round.drafts.len());
         for draft in &mut self.round.drafts {

@@ -25,6 +25,8 @@ use crate::avro::FEATURES;
 
 pub(crate) const TOPIC: &str = "observations";
 pub(crate) const STEP_MS: i64 = 120_000;
+/// The wall clock of every lane.
+pub(crate) const NOW: Timestamp = Timestamp(1_600_000_000_000);
 pub(crate) const CONFIG_HASH: u64 = 0x5eed;
 
 /// The queues of the tests never pause anything.
@@ -213,6 +215,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         },
         encoder: ForecastEncoder::default(),
         room: Room::default(),
+        wall_clock: || NOW,
     }
 }
 
