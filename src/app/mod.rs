@@ -5,6 +5,7 @@
 //! `lane-N` own the windows, `committer` owns the producer. Every one is essential: the first to end
 //! before it was told to, for any reason, ends the worker.
 
+mod clock;
 mod model;
 mod settings;
 mod threads;
@@ -40,6 +41,7 @@ use crate::produce::{
 };
 use crate::window::WindowConfigError;
 
+pub use clock::wall_clock;
 use model::Loaded;
 pub use model::onnxruntime_places;
 
@@ -315,9 +317,10 @@ impl<'a> Wiring<'a> {
             let settings = LaneSettings {
                 index,
                 batch_max: self.config.worker.batch_max.get(),
-                outlets: settings::outlets(self.config, partitions),
+                outputs: settings::outputs(self.config, partitions),
                 encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
                 room: room.clone(),
+                wall_clock,
             };
             let committer = to_committer.clone();
             let lane = Lane::new(

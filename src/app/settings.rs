@@ -8,7 +8,7 @@ use crate::consume::{ClientSettings, ConsumerSettings, QueueLimits, StartPositio
 use crate::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
 };
-use crate::partition::{DEADLINE_HEADER, Outlets, RestoreSettings};
+use crate::partition::{DEADLINE_HEADER, OutputSettings, RestoreSettings};
 use crate::produce::{ForecastFormat, Guarantee, ProducerSettings};
 use crate::window::{
     ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings,
@@ -130,8 +130,8 @@ pub(super) fn producer(config: &Config, client: &ClientSettings) -> ProducerSett
     }
 }
 
-pub(super) fn outlets(config: &Config, partitions: NonZeroU32) -> Outlets {
-    Outlets {
+pub(super) fn outputs(config: &Config, partitions: NonZeroU32) -> OutputSettings {
+    OutputSettings {
         input_topic: config.topics.observations.clone(),
         step_ms: config.window.grid.step_ms(),
         partitions,

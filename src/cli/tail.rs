@@ -13,6 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
 use super::output;
+use crate::app::wall_clock;
 use crate::config::Environment;
 use crate::produce::readback::{Forecast, ForecastReader};
 
@@ -204,7 +205,7 @@ fn assign(
             From::Beginning => Offset::Beginning,
             From::End => Offset::End,
             From::Ago(ago) => {
-                let now = jiff::Timestamp::now().as_millisecond();
+                let now = wall_clock().0;
                 Offset::Offset(now - i64::try_from(ago.as_millis()).unwrap_or(now).min(now))
             }
         };

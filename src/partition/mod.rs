@@ -22,5 +22,5 @@ pub use model::ServingModel;
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER};
 pub use rebuild::{Fresh, Proof, ReadRange, RebuildPlan, Unusable, rebuild};
 pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
-pub use round::{DEADLINE_HEADER, Outlets, Serving};
+pub use round::{DEADLINE_HEADER, OutputSettings, Serving};
 pub use step::{End, Placed, Step, Stepped};

@@ -7,13 +7,10 @@ use crate::infer::{Outputs, RowForecast};
 use crate::produce::{DeadLetter, Destination, ForecastEncoder, OutputBatch};
 
 use super::model::ServingModel;
-use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving};
+use super::round::{DEADLINE_HEADER, Draft, Due, OutputSettings, Pending, PendingOutput, Serving};
 
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";
-
-/// What is wrong with an output when the run itself did not fail.
-const NOT_FINITE: &str = "the model gave NaN or an infinite value for this window";
 
 /// The header of a forecast that counts the headers of its observation that were too large to copy.
 pub const LEFT_OUT_HEADER: &str = "foretell.headers_left_out";
@@ -27,7 +24,7 @@ const OUTPUT_BYTES_GUESS: usize = 512;
 /// What all output batches of a round have in common.
 pub(super) struct Build<'a> {
     pub(super) model: &'a ModelText,
-    pub(super) outlets: &'a Outlets,
+    pub(super) settings: &'a OutputSettings,
     pub(super) encoder: &'a ForecastEncoder,
     /// Series names of the round.
     pub(super) names: &'a str,
@@ -79,9 +76,9 @@ impl Build<'_> {
         batch.reserve(pending.len(), OUTPUT_BYTES_GUESS);
         for item in pending {
             let record = item.batch.get(item.index);
-            let outcome = match &item.kind {
-                Kind::Due(due) => self.forecast(&mut batch, due, &record),
-                Kind::Refused { rejection, detail } => {
+            let outcome = match &item.output {
+                PendingOutput::Due(due) => self.forecast(&mut batch, due, &record),
+                PendingOutput::Refused { rejection, detail } => {
                     let text = detail.as_ref().map(ToString::to_string);
                     self.dead_letter(&mut batch, rejection.label(), text.as_deref(), &record);
                     Outcome::Rejected(*rejection)
@@ -96,10 +93,13 @@ impl Build<'_> {
         if self.is_expired(record) {
             return Outcome::Expired;
         }
-        let Some(row) = self.outputs.row(due.row) else {
-            let detail = self.outputs.failure().unwrap_or(NOT_FINITE);
-            self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(detail), record);
-            return Outcome::ForecastFailed;
+        let row = match self.outputs.row(due.row) {
+            Ok(row) => row,
+            Err(failure) => {
+                let detail = failure.to_string();
+                self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(&detail), record);
+                return Outcome::ForecastFailed;
+            }
         };
         let series = self
             .names
@@ -109,7 +109,7 @@ impl Build<'_> {
             let forecast = Forecast {
                 series,
                 origin: due.origin,
-                step_ms: self.outlets.step_ms,
+                step_ms: self.settings.step_ms,
                 targets,
                 model: ModelName {
                     name: &self.model.name,
@@ -117,7 +117,7 @@ impl Build<'_> {
                     digest: &self.model.digest,
                 },
                 source: Source {
-                    topic: &self.outlets.input_topic,
+                    topic: &self.settings.input_topic,
                     partition: batch.partition,
                     offset: due.offset,
                 },
@@ -137,7 +137,7 @@ impl Build<'_> {
     /// What does not fit is left out and counted in a header: a forecast that is larger than the
     /// producer takes would end the worker, and again at each restart.
     fn copy_headers(&self, batch: &mut OutputBatch, record: &Record<'_>) {
-        let is_wanted = |name: &str| self.outlets.copy_headers.iter().any(|it| it == name);
+        let is_wanted = |name: &str| self.settings.copy_headers.iter().any(|it| it == name);
         let mut room = COPIED_BYTES_MAX;
         let mut left_out: u32 = 0;
         for (name, value) in record.headers().filter(|(name, _)| is_wanted(name)) {
@@ -190,7 +190,7 @@ impl Build<'_> {
         detail: Option<&str>,
         record: &Record<'_>,
     ) {
-        let topic = &self.outlets.input_topic;
+        let topic = &self.settings.input_topic;
         DeadLetter {
             reason,
             detail,
@@ -202,7 +202,7 @@ impl Build<'_> {
 
     /// Past the record's own deadline, or older than anybody wants.
     fn is_expired(&self, record: &Record<'_>) -> bool {
-        let too_old = self.outlets.max_age.is_some_and(|age| {
+        let too_old = self.settings.max_age.is_some_and(|age| {
             let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             record
                 .timestamp

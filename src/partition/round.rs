@@ -76,7 +76,7 @@ impl Serving {
 
 /// Where outputs go and what they carry besides the forecast.
 #[derive(Clone, Debug)]
-pub struct Outlets {
+pub struct OutputSettings {
     pub input_topic: String,
     /// Length of a step, in milliseconds.
     pub step_ms: i64,
@@ -91,21 +91,30 @@ pub struct Outlets {
 /// The header with the time after which nobody wants the forecast: milliseconds since the epoch.
 pub const DEADLINE_HEADER: &str = "deadline_ms";
 
-/// Something that has an output.
+/// A record that has an output.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) batch: Arc<RecordBatch>,
     pub(super) index: usize,
-    pub(super) kind: Kind,
+    pub(super) output: PendingOutput,
 }
 
+/// What is known of an output before the model runs.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum PendingOutput {
     Due(Due),
     Refused {
         rejection: Rejection,
         detail: Option<Undecodable>,
     },
+}
+
+/// What folding a record led to.
+#[derive(Debug)]
+enum Folded {
+    /// Its outcome, where it has no output.
+    Done(Outcome),
+    Pending(PendingOutput),
 }
 
 /// What a forecast needs of the state at the moment it fell due.
@@ -200,7 +209,7 @@ impl Round {
         (index, serving): (usize, &mut Serving),
         share: usize,
         rows_max: usize,
-        (model, outlets): (&ServingModel, &Outlets),
+        (model, settings): (&ServingModel, &OutputSettings),
     ) {
         let first_pending = self.pending.len();
         let from = serving.position;
@@ -208,7 +217,7 @@ impl Round {
         let mut newest = None;
         let placed = Placed {
             partition: serving.partition,
-            partitions: outlets.partitions,
+            partitions: settings.partitions,
         };
         let mut taken = 0;
         while taken < share && self.batch.len() < rows_max {
@@ -226,18 +235,14 @@ impl Round {
             );
             serving.position = record.offset.next();
             newest = newest.max(record.timestamp);
-            let kind = match self.fold(&mut serving.step, &record, placed, model) {
-                Ok(outcome) => {
-                    outcomes.add(outcome);
-                    continue;
-                }
-                Err(kind) => kind,
-            };
-            self.pending.push(Pending {
-                batch: Arc::clone(&batch),
-                index: at,
-                kind,
-            });
+            match self.fold(&mut serving.step, &record, placed, model) {
+                Folded::Done(outcome) => outcomes.add(outcome),
+                Folded::Pending(output) => self.pending.push(Pending {
+                    batch: Arc::clone(&batch),
+                    index: at,
+                    output,
+                }),
+            }
         }
         if serving.position > from {
             self.drafts.push(Draft {
@@ -252,14 +257,13 @@ impl Round {
         }
     }
 
-    /// `Ok` for a record that needs no output, `Err` for one that does.
     fn fold(
         &mut self,
         step: &mut Step,
         record: &Record<'_>,
         placed: Placed,
         model: &ServingModel,
-    ) -> Result<Outcome, Kind> {
+    ) -> Folded {
         let began = self.sampler.is_next().then(Instant::now);
         let decoded = &mut self.decoded;
         let stepped = step.fold_watched(record, Some(placed), || {
@@ -271,21 +275,22 @@ impl Round {
         self.counts.evicted += u64::from(stepped.evicted);
         self.counts.misplaced += u64::from(stepped.misplaced);
         match stepped.end {
-            End::Tombstone => Ok(Outcome::Tombstone),
-            End::LateFilled => Ok(Outcome::LateFilled),
-            End::Duplicate => Ok(Outcome::Duplicate),
-            End::Held => Ok(Outcome::Held),
-            End::Undecodable(detail) => Err(Kind::Refused {
+            End::Tombstone => Folded::Done(Outcome::Tombstone),
+            End::LateFilled => Folded::Done(Outcome::LateFilled),
+            End::Duplicate => Folded::Done(Outcome::Duplicate),
+            End::Held => Folded::Done(Outcome::Held),
+            End::Undecodable(detail) => Folded::Pending(PendingOutput::Refused {
                 rejection: detail.rejection(),
                 detail: Some(detail),
             }),
-            End::Rejected(rejection) => Err(Kind::Refused {
+            End::Rejected(rejection) => Folded::Pending(PendingOutput::Refused {
                 rejection,
                 detail: None,
             }),
-            End::Folded(series) => self
-                .due(step, series, record.offset, model)
-                .map_or(Ok(Outcome::Folded), |due| Err(Kind::Due(due))),
+            End::Folded(series) => match self.due(step, series, record.offset, model) {
+                Some(due) => Folded::Pending(PendingOutput::Due(due)),
+                None => Folded::Done(Outcome::Folded),
+            },
         }
     }
 

@@ -88,7 +88,7 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 26] = [
     ("toml", &["config/"]),
     ("tracing_subscriber", &["telemetry/logging.rs"]),
     ("xxhash_rust", &["window/"]),
-    ("jiff", &["cli/", "config/", "decode/", "partition/"]),
+    ("jiff", &["app/clock.rs", "cli/", "config/", "decode/"]),
     ("serde_json", &["cli/", "decode/", "http/", "infer/"]),
     ("apache_avro", &[]),
 ];
@@ -169,7 +169,15 @@ pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
 
 /// Rooms whose results must follow from their input alone, and what they must not name.
 pub(crate) const CLOCKLESS: [&str; 3] = ["domain/", "window/", "partition/step.rs"];
-pub(crate) const CLOCKS: [&str; 5] = ["Instant", "SystemTime", "Zoned", "tokio", "sleep"];
+pub(crate) const CLOCKS: [&str; 7] = [
+    "Instant",
+    "SystemTime",
+    "Zoned",
+    "jiff",
+    "sleep",
+    "tokio",
+    "wall_clock",
+];
 
 /// A partition's windows have one owner: there is nothing to share or to lock.
 pub(crate) const UNSHARED: [&str; 6] = ["Arc", "Rc", "Mutex", "RwLock", "OnceLock", "thread_local"];

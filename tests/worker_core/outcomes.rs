@@ -217,11 +217,12 @@ fn without_the_bad_records_everything_else_is_the_same() {
 fn a_forecast_of_a_record_older_than_max_age_is_not_published_and_its_state_is_kept() {
     let observations = crate::avro::Observations::new();
     let first = 1_522_800_000_000 / rig::STEP_MS;
-    let stamps = [1_522_900_000_000, 4_100_000_000_000];
+    let hour_ms = 3_600_000;
+    let stamps = [rig::NOW.0 - hour_ms - 1, rig::NOW.0 - hour_ms];
     let inputs: Vec<Input> = (0..2_000)
         .map(|at| Input {
             offset: at,
-            // Old and new by turns of ten; the observations themselves are all of 2018.
+            // Just too old and just not, by turns of ten; the observations themselves are all of 2018.
             timestamp: Some(stamps[usize::try_from(at / 10 % 2).unwrap()]),
             key: None,
             value: Some(observations.encode(

@@ -15,7 +15,7 @@ use foretell::domain::{
 };
 use foretell::infer::{Batching, Forecaster, Package, Places, Runtime, WindowFeatures, check};
 use foretell::partition::{
-    Lane, LaneCommand, LaneSettings, Lineage, Outlets, Serving, ServingModel, Step,
+    Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Serving, ServingModel, Step,
 };
 use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
 use foretell::window::{Table, WindowConfig, WindowSettings};
@@ -25,6 +25,8 @@ use crate::avro::FEATURES;
 
 pub(crate) const TOPIC: &str = "observations";
 pub(crate) const STEP_MS: i64 = 120_000;
+/// The wall clock of every lane.
+pub(crate) const NOW: Timestamp = Timestamp(1_600_000_000_000);
 pub(crate) const CONFIG_HASH: u64 = 0x5eed;
 
 /// The queues of the tests never pause anything.
@@ -204,7 +206,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
     LaneSettings {
         index: 0,
         batch_max,
-        outlets: Outlets {
+        outputs: OutputSettings {
             input_topic: TOPIC.to_owned(),
             step_ms: STEP_MS,
             partitions: 1.try_into().unwrap(),
@@ -213,6 +215,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         },
         encoder: ForecastEncoder::default(),
         room: Room::default(),
+        wall_clock: || NOW,
     }
 }
 
