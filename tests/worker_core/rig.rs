@@ -1,6 +1,7 @@
 //! A real lane, fed through its queues and read where the committer would read.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -287,10 +288,12 @@ pub(crate) fn block_on_clock<F: Future>(clock: Clock, future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// Histograms and the like, for who reads the test's output.
-#[expect(clippy::print_stdout, reason = "shown by cargo test -- --nocapture")]
+/// Histograms and the like, for who reads the test's output. Not by the macros, whose output cargo
+/// test keeps to itself.
 pub(crate) fn show(line: std::fmt::Arguments<'_>) {
-    println!("{line}");
+    std::io::stderr()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap();
 }
 
 /// Sends the record batches of all partitions in a random order, a few at a time; then lets the lane
