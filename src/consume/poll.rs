@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::failure::PollError;
+use super::failure::{PollError, is_damaged};
 use super::group::Group;
 use super::hooks::{Hooks, check_elements};
 use super::queue::QueueSender;
@@ -301,6 +301,9 @@ impl Poller {
         let topic = self.topic.clone();
         if let KafkaError::MessageConsumptionFatal(_) = error {
             return Err(PollError::Fatal { topic, error });
+        }
+        if is_damaged(&error) {
+            return Err(PollError::Damaged { topic, error });
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {

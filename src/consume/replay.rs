@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 
 use super::client::ClientSettings;
+use super::failure::is_damaged;
 use super::hooks::check_elements;
 use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
 
@@ -69,6 +70,11 @@ pub enum ReplayError {
 }
 
 impl ReplayError {
+    /// True when the log is damaged: every attempt meets the same.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Read { error, .. } if is_damaged(error))
+    }
+
     /// True when the principal may not read: no second attempt helps.
     pub fn is_forbidden(&self) -> bool {
         let (Self::Position { error, .. } | Self::Read { error, .. }) = self else {
