@@ -4,6 +4,7 @@
 //! its broker starts one of its own.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -146,6 +147,22 @@ impl Kafka {
         })
         .with_context(|| process.log_tail())?;
         self.process = Some(process);
+        Ok(())
+    }
+
+    /// Turns over a bit in the last byte of a partition's log, as a failing disk does. A broker that runs
+    /// sends what it finds in the file.
+    pub fn damage_end(&self, topic: &str, partition: i32) -> Result<()> {
+        let segment = format!("logs/{topic}-{partition}/{:020}.log", 0);
+        let mut file = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(self.folder.join(segment))?;
+        let mut byte = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut byte)?;
+        file.seek(SeekFrom::End(-1))?;
+        file.write_all(&[byte[0] ^ 1])?;
         Ok(())
     }
 

@@ -7,7 +7,6 @@
 
 mod client;
 mod failure;
-mod flow;
 mod group;
 mod group_metadata;
 mod hooks;

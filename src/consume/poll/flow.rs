@@ -7,14 +7,14 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tracing::debug;
 
-use super::failure::PollError;
-use super::hooks::{Hooks, check_elements};
+use crate::consume::failure::PollError;
+use crate::consume::hooks::{Hooks, check_elements};
 use crate::domain::{NextOffset, PartitionId};
 
 /// Attempts to position a partition whose fetcher is still starting.
 const SEEK_ATTEMPTS_MAX: u32 = 500;
 /// How long the question that wakes librdkafka's thread may take.
-const WAKE_TIMEOUT: Duration = Duration::from_millis(100);
+pub(super) const WAKE_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long one attempt may take.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Sleep between two attempts.

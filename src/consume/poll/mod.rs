@@ -4,25 +4,28 @@
 //! over whenever the client's queue runs dry, so a quiet topic has low latency and a busy one large
 //! batches. Back-pressure is a paused partition; the others flow.
 
+mod errors;
+mod flow;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::time::Instant;
-use tracing::warn;
 
+use self::flow::Flow;
 use super::failure::PollError;
-use super::flow::Flow;
 use super::group::Group;
 use super::hooks::Hooks;
 use super::queue::QueueSender;
 use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
 use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::permission::Refusals;
 use crate::telemetry::Progress;
 use crate::telemetry::metrics;
 
@@ -61,6 +64,10 @@ pub struct Poller {
     feeds: BTreeMap<PartitionId, Feed>,
     gauges_at: Instant,
     polled_at: Instant,
+    refusals: Refusals,
+    /// The last refusal that may still be in force.
+    refused: Option<(Instant, KafkaError)>,
+    asked_again_at: Instant,
 }
 
 /// A partition that is being read.
@@ -102,6 +109,9 @@ impl Poller {
             feeds: BTreeMap::new(),
             gauges_at: Instant::now(),
             polled_at: Instant::now(),
+            refusals: Refusals::default(),
+            refused: None,
+            asked_again_at: Instant::now(),
         })
     }
 
@@ -124,7 +134,7 @@ impl Poller {
             self.take_records()?;
             self.hand_over();
             self.resume_drained()?;
-            self.publish_gauges();
+            self.every_second()?;
         }
         self.close()
     }
@@ -239,27 +249,6 @@ impl Poller {
         Ok(())
     }
 
-    fn on_error(&self, error: KafkaError) -> Result<(), PollError> {
-        let topic = self.topic.clone();
-        if let KafkaError::MessageConsumptionFatal(_) = error {
-            return Err(PollError::Fatal { topic, error });
-        }
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(PollError::OutOfRange { topic })
-            }
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ) => Err(PollError::Forbidden { topic, error }),
-            // Everything else librdkafka retries by itself: brokers down, a leader that moves.
-            Some(_) | None => {
-                warn!(%error, "consumer error; the client retries");
-                Ok(())
-            }
-        }
-    }
-
     fn hand_over(&mut self) {
         for feed in self.feeds.values_mut() {
             if !feed.batch.is_empty() {
@@ -282,14 +271,19 @@ impl Poller {
             .try_for_each(|partition| self.flow().resume(partition))
     }
 
-    fn publish_gauges(&mut self) {
+    fn every_second(&mut self) -> Result<(), PollError> {
         let now = Instant::now();
         metrics::polled(now.duration_since(self.polled_at));
         self.polled_at = now;
         if now.duration_since(self.gauges_at) < GAUGES_EVERY {
-            return;
+            return Ok(());
         }
         self.gauges_at = now;
+        self.publish_gauges();
+        self.look_after_refusals()
+    }
+
+    fn publish_gauges(&self) {
         let ends = self.consumer.context().log_ends();
         for (partition, feed) in &self.feeds {
             metrics::queue_depth(*partition, feed.queue.depth(), feed.queue.bytes());
