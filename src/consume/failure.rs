@@ -35,8 +35,14 @@ pub enum PollError {
         "a batch of {topic} cannot be read: {error}; it is damaged in the broker's log, or made in a way that this release does not know. Nothing is skipped silently: see docs/runbook.md on damage"
     )]
     Damaged { topic: String, error: KafkaError },
-    #[error("reading {topic} is forbidden: {error}; grant READ on the topic and the group")]
-    Forbidden { topic: String, error: KafkaError },
+    #[error(
+        "reading {topic} has been refused for {waited:?}: {error}; grant the worker's principal READ and DESCRIBE on the topic and the group, as docs/runbook.md lists, then restart: it resumes from what was committed"
+    )]
+    Forbidden {
+        topic: String,
+        error: KafkaError,
+        waited: Duration,
+    },
     #[error("{topic}/{partition} could not be read from offset {at}: {error}")]
     Position {
         topic: String,

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::client::ClientSettings;
 use super::failure::is_damaged;
 use super::hooks::check_elements;
 use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::permission::is_forbidden;
 
 /// Where a partition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,24 +76,18 @@ impl ReplayError {
         matches!(self, Self::Read { error, .. } if is_damaged(error))
     }
 
-    /// True when the principal may not read: no second attempt helps.
+    /// True when the principal may not read.
     pub fn is_forbidden(&self) -> bool {
-        let (Self::Position { error, .. } | Self::Read { error, .. }) = self else {
-            return false;
-        };
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed,
-            ) => true,
-            Some(_) | None => false,
-        }
+        matches!(self, Self::Position { error, .. } | Self::Read { error, .. } if is_forbidden(error))
     }
 }
 
-/// One question to the coordinator. Answering may take a predecessor's whole transaction timeout.
+/// How long a question to the coordinator is asked. Answering may take a predecessor's whole transaction
+/// timeout.
 const POSITION_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that is waited for an answer at a time: bounds how late it is noticed that the partition
+/// was taken away.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a replay waits for the next record before it gives up.
 const STALL_MAX: Duration = Duration::from_mins(1);
 const POLL_WAIT: Duration = Duration::from_millis(50);
@@ -140,11 +135,16 @@ impl Replayer {
         })
     }
 
-    /// Reads the committed offset, once it is stable, and the ends of the log.
+    /// Reads the committed offset, once it is stable, and the ends of the log. `wanted` is asked while
+    /// no answer comes.
     ///
     /// # Errors
-    /// When the coordinator or the leader gives no answer in time.
-    pub fn committed(&self, partition: PartitionId) -> Result<Committed, ReplayError> {
+    /// When the coordinator or the leader gives no answer in time, or it is not wanted any more.
+    pub fn committed(
+        &self,
+        partition: PartitionId,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Committed, ReplayError> {
         let failed = |what| {
             move |error| ReplayError::Position {
                 topic: self.topic.clone(),
@@ -155,11 +155,12 @@ impl Replayer {
         };
         let mut asked = TopicPartitionList::with_capacity(1);
         asked.add_partition(&self.topic, partition.0);
-        let answer = self
-            .consumer
-            .committed_offsets(asked, POSITION_TIMEOUT)
-            .and_then(|answer| check_elements(&answer).map(|()| answer))
-            .map_err(failed("the committed offset"))?;
+        let ask = |timeout| {
+            self.consumer
+                .committed_offsets(asked.clone(), timeout)
+                .and_then(|answer| check_elements(&answer).map(|()| answer))
+        };
+        let answer = until_answered(ask, wanted).map_err(failed("the committed offset"))?;
         let stable = answer
             .elements()
             .first()
@@ -173,10 +174,12 @@ impl Replayer {
                 | KafkaOffset::Invalid
                 | KafkaOffset::OffsetTail(_) => None,
             });
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition.0, POSITION_TIMEOUT)
-            .map_err(failed("the ends of the log"))?;
+        let ask_ends = |timeout| {
+            self.consumer
+                .fetch_watermarks(&self.topic, partition.0, timeout)
+        };
+        let (low, high) =
+            until_answered(ask_ends, wanted).map_err(failed("the ends of the log"))?;
         Ok(Committed {
             stable,
             log_start: NextOffset::new(low).unwrap_or(NextOffset::ZERO),
@@ -193,11 +196,15 @@ impl Replayer {
         partition: PartitionId,
         start: StartPosition,
         log: &Committed,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<NextOffset, ReplayError> {
         match start {
             StartPosition::Earliest => Ok(log.log_start),
             StartPosition::Latest => Ok(log.log_end),
-            StartPosition::At(time) => Ok(self.offset_at(partition, time)?.unwrap_or(log.log_end)),
+            StartPosition::At(time) => {
+                let found = self.offset_at(partition, time, wanted)?;
+                Ok(found.unwrap_or(log.log_end))
+            }
         }
     }
 
@@ -209,6 +216,7 @@ impl Replayer {
         &self,
         partition: PartitionId,
         time: Timestamp,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<Option<NextOffset>, ReplayError> {
         let failed = |error| ReplayError::Position {
             topic: self.topic.clone(),
@@ -220,11 +228,12 @@ impl Replayer {
         asked
             .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(time.0.max(0)))
             .map_err(failed)?;
-        let answer = self
-            .consumer
-            .offsets_for_times(asked, POSITION_TIMEOUT)
-            .map_err(failed)?;
-        check_elements(&answer).map_err(failed)?;
+        let ask = |timeout| {
+            self.consumer
+                .offsets_for_times(asked.clone(), timeout)
+                .and_then(|answer| check_elements(&answer).map(|()| answer))
+        };
+        let answer = until_answered(ask, wanted).map_err(failed)?;
         Ok(answer
             .elements()
             .first()
@@ -325,6 +334,30 @@ impl Replayer {
                 return Ok(read);
             }
         }
+    }
+}
+
+/// Asks until there is an answer, in pieces of [`ASK_TIMEOUT`].
+fn until_answered<T>(
+    ask: impl Fn(Duration) -> KafkaResult<T>,
+    wanted: &dyn Fn() -> bool,
+) -> KafkaResult<T> {
+    let began = Instant::now();
+    loop {
+        let answer = ask(ASK_TIMEOUT);
+        match &answer {
+            Err(error)
+                if is_unanswered(error) && began.elapsed() < POSITION_TIMEOUT && wanted() => {}
+            Ok(_) | Err(_) => return answer,
+        }
+    }
+}
+
+/// No answer came in time.
+fn is_unanswered(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => true,
+        Some(_) | None => false,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId, Timestamp};
 use crate::ownership::Ownership;
+use crate::permission::Refusals;
 use crate::telemetry::metrics;
 use crate::window::{Table, WindowConfig};
 
@@ -55,11 +56,12 @@ pub enum RestoreError {
         log_end: NextOffset,
     },
     #[error(
-        "partition {partition} may not be restored: {error}; grant the worker's principal READ and DESCRIBE on the topic and the group, as docs/runbook.md lists, then restart"
+        "restoring partition {partition} has been refused for {waited:?}: {error}; grant the worker's principal READ and DESCRIBE on the topic and the group, as docs/runbook.md lists, then restart"
     )]
     Forbidden {
         partition: PartitionId,
         error: ReplayError,
+        waited: Duration,
     },
     #[error(
         "partition {partition} cannot be rebuilt: {error}; a batch is damaged in the broker's log, or made in a way that this release does not know. Windows are not rebuilt around it: see docs/runbook.md on damage"
@@ -100,20 +102,17 @@ impl Restorer {
     /// is not served meanwhile. `None` when it was taken away again.
     ///
     /// # Errors
-    /// When the committed offset is not in the log any more, the log is damaged, or the worker may not
-    /// read.
+    /// When the committed offset is not in the log any more, the log is damaged, or the worker has
+    /// not been allowed to read for a minute.
     pub fn restore(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
         let mut back_off = BACK_OFF;
         let began = Instant::now();
+        let mut refusals = Refusals::default();
         while self.is_ours(assigned) {
             match self.attempt(assigned) {
                 Ok(restored) => {
                     metrics::restored(began.elapsed());
                     return Ok(restored);
-                }
-                Err(RestoreError::Replay(error)) if error.is_forbidden() => {
-                    let partition = assigned.partition;
-                    return Err(RestoreError::Forbidden { partition, error });
                 }
                 Err(RestoreError::Replay(error)) if error.is_damaged() => {
                     let partition = assigned.partition;
@@ -125,6 +124,15 @@ impl Restorer {
                     | RestoreError::Forbidden { .. }),
                 ) => return Err(error),
                 Err(RestoreError::Replay(error)) => {
+                    if !error.is_forbidden() {
+                        refusals.end();
+                    } else if let Some(waited) = refusals.refused() {
+                        return Err(RestoreError::Forbidden {
+                            partition: assigned.partition,
+                            error,
+                            waited,
+                        });
+                    }
                     warn!(partition = %assigned.partition, %error, retry_in = ?back_off, "restore failed");
                     std::thread::park_timeout(back_off);
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
@@ -139,7 +147,8 @@ impl Restorer {
     }
 
     fn attempt(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
-        let log = self.replayer.committed(assigned.partition)?;
+        let wanted = || self.is_ours(assigned);
+        let log = self.replayer.committed(assigned.partition, &wanted)?;
         let Some((committed, metadata)) = &log.stable else {
             return Ok(Some(self.first_start(assigned, &log)?));
         };
@@ -178,7 +187,9 @@ impl Restorer {
     fn first_start(&self, assigned: Assigned, log: &Committed) -> Result<Restored, RestoreError> {
         let start = self
             .replayer
-            .resolve(assigned.partition, self.settings.start, log)?;
+            .resolve(assigned.partition, self.settings.start, log, &|| {
+                self.is_ours(assigned)
+            })?;
         info!(partition = %assigned.partition, %start, "first start of this group");
         let lineage = Lineage {
             config_hash: self.settings.config_hash,
@@ -210,7 +221,9 @@ impl Restorer {
         };
         let back = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         let time = Timestamp(newest.0.saturating_sub(back));
-        let found = self.replayer.offset_at(assigned.partition, time)?;
+        let found = self
+            .replayer
+            .offset_at(assigned.partition, time, &|| self.is_ours(assigned))?;
         Ok(found.unwrap_or(committed).clamp(log_start, committed))
     }
 

@@ -1,16 +1,23 @@
 //! The layout as tables: which room imports which, where each outside library and each word belongs.
 
 /// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
-pub(crate) const ROOMS: [(&str, &[&str]); 16] = [
+pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("ownership", &["domain"]),
+    ("permission", &[]),
     ("telemetry", &["domain"]),
-    ("consume", &["domain", "ownership", "telemetry"]),
+    (
+        "consume",
+        &["domain", "ownership", "permission", "telemetry"],
+    ),
     ("decode", &["domain"]),
     ("window", &["domain"]),
     ("infer", &["domain"]),
-    ("produce", &["domain", "ownership", "telemetry"]),
+    (
+        "produce",
+        &["domain", "ownership", "permission", "telemetry"],
+    ),
     (
         "partition",
         &[
@@ -19,6 +26,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 16] = [
             "domain",
             "infer",
             "ownership",
+            "permission",
             "produce",
             "telemetry",
             "window",
@@ -102,6 +110,7 @@ const RDKAFKA: &[&str] = &[
     "app/",
     "cli/",
     "consume/",
+    "permission.rs",
     "produce/committer.rs",
     "produce/deliveries.rs",
     "produce/failure.rs",

@@ -10,21 +10,24 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::time::Instant;
-use tracing::{debug, warn};
 
-use super::failure::{PollError, is_damaged};
+use super::failure::PollError;
 use super::group::Group;
 use super::hooks::{Hooks, check_elements};
 use super::queue::QueueSender;
 use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
 use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::permission::Refusals;
 use crate::telemetry::Progress;
 use crate::telemetry::metrics;
+
+mod errors;
+mod position;
 
 /// What the poll thread is told to do.
 #[derive(Debug)]
@@ -47,12 +50,6 @@ const POLL_WAIT: Duration = Duration::from_millis(10);
 const POLL_WAIT_PAUSED: Duration = Duration::from_millis(1);
 /// Records taken before the batches are handed over, so that a busy topic cannot starve the lanes.
 const TAKE_MAX: usize = 2048;
-/// Attempts to position a partition whose fetcher is still starting.
-const SEEK_ATTEMPTS_MAX: u32 = 500;
-/// How long the question that wakes librdkafka's thread may take.
-const WAKE_TIMEOUT: Duration = Duration::from_millis(100);
-/// How long one attempt may take.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long leaving the group may take beyond the wait for the partitions' last commit.
 const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 /// How often gauges are published.
@@ -67,6 +64,10 @@ pub struct Poller {
     feeds: BTreeMap<PartitionId, Feed>,
     gauges_at: Instant,
     polled_at: Instant,
+    refusals: Refusals,
+    /// The last refusal that may still be in force.
+    refused: Option<(Instant, KafkaError)>,
+    asked_again_at: Instant,
 }
 
 /// A partition that is being read.
@@ -108,6 +109,9 @@ impl Poller {
             feeds: BTreeMap::new(),
             gauges_at: Instant::now(),
             polled_at: Instant::now(),
+            refusals: Refusals::default(),
+            refused: None,
+            asked_again_at: Instant::now(),
         })
     }
 
@@ -130,7 +134,7 @@ impl Poller {
             self.take_records()?;
             self.hand_over();
             self.resume_drained()?;
-            self.publish_gauges();
+            self.every_second()?;
         }
         self.close()
     }
@@ -162,58 +166,6 @@ impl Poller {
                 Ok(PollCommand::Close) | Err(TryRecvError::Disconnected) => return Ok(false),
                 Err(TryRecvError::Empty) => return Ok(true),
             }
-        }
-    }
-
-    /// Positions a partition that was assigned paused, and lets it flow.
-    ///
-    /// By a seek, not by un-assigning and assigning again: librdkafka takes an application's
-    /// `incremental_unassign` for the answer to a revocation that is waiting in its queue, and would
-    /// then join the group again before the hook has run.
-    fn position(&self, partition: PartitionId, at: NextOffset) -> Result<(), PollError> {
-        let failed = |error| PollError::Position {
-            topic: self.topic.clone(),
-            partition,
-            at,
-            error,
-        };
-        let mut position = TopicPartitionList::with_capacity(1);
-        position
-            .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(at.get()))
-            .map_err(failed)?;
-        for attempt in 1.. {
-            let sought = self
-                .consumer
-                .seek_partitions(position.clone(), SEEK_TIMEOUT)
-                .and_then(|answer| check_elements(&answer));
-            match sought {
-                Ok(()) => break,
-                // The fetcher of a partition assigned a moment ago may not have started.
-                Err(error) if attempt < SEEK_ATTEMPTS_MAX && is_starting(&error) => {
-                    debug!(%partition, attempt, %error, "partition not ready to seek");
-                    std::thread::park_timeout(POLL_WAIT_PAUSED);
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        self.consumer
-            .resume(&position)
-            .and_then(|()| check_elements(&position))
-            .map_err(failed)?;
-        self.wake_fetcher(partition);
-        debug!(%partition, %at, "partition flows");
-        Ok(())
-    }
-
-    /// librdkafka's broker thread sees a resumed partition when it wakes up, which may take it a second
-    /// where nothing else flows. A question to the partition's leader wakes it; the answer is of no use,
-    /// and without one the partition flows all the same.
-    fn wake_fetcher(&self, partition: PartitionId) {
-        let asked = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition.0, WAKE_TIMEOUT);
-        if let Err(error) = asked {
-            debug!(%partition, %error, "the partition flows a moment later");
         }
     }
 
@@ -297,30 +249,6 @@ impl Poller {
         Ok(())
     }
 
-    fn on_error(&self, error: KafkaError) -> Result<(), PollError> {
-        let topic = self.topic.clone();
-        if let KafkaError::MessageConsumptionFatal(_) = error {
-            return Err(PollError::Fatal { topic, error });
-        }
-        if is_damaged(&error) {
-            return Err(PollError::Damaged { topic, error });
-        }
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(PollError::OutOfRange { topic })
-            }
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ) => Err(PollError::Forbidden { topic, error }),
-            // Everything else librdkafka retries by itself: brokers down, a leader that moves.
-            Some(_) | None => {
-                warn!(%error, "consumer error; the client retries");
-                Ok(())
-            }
-        }
-    }
-
     fn hand_over(&mut self) {
         for feed in self.feeds.values_mut() {
             if !feed.batch.is_empty() {
@@ -352,14 +280,19 @@ impl Poller {
         Ok(())
     }
 
-    fn publish_gauges(&mut self) {
+    fn every_second(&mut self) -> Result<(), PollError> {
         let now = Instant::now();
         metrics::polled(now.duration_since(self.polled_at));
         self.polled_at = now;
         if now.duration_since(self.gauges_at) < GAUGES_EVERY {
-            return;
+            return Ok(());
         }
         self.gauges_at = now;
+        self.publish_gauges();
+        self.look_after_refusals()
+    }
+
+    fn publish_gauges(&self) {
         let ends = self.consumer.context().log_ends();
         for (partition, feed) in &self.feeds {
             metrics::queue_depth(*partition, feed.queue.depth(), feed.queue.bytes());
@@ -397,17 +330,6 @@ impl Poller {
                 });
             }
         }
-    }
-}
-
-fn is_starting(error: &KafkaError) -> bool {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::State
-            | RDKafkaErrorCode::PreviousInProgress
-            | RDKafkaErrorCode::UnknownPartition,
-        ) => true,
-        Some(_) | None => false,
     }
 }
 
