@@ -17,7 +17,7 @@ pub use arena::{Headers, RecordArena, Stored};
 pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
-pub use outcome::{Outcome, OutcomeCounts, Rejection};
+pub use outcome::{DeadLetterReason, Outcome, OutcomeCounts, Rejection};
 pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp};
+use crate::domain::{
+    DeadLetterReason, Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp,
+};
 use crate::infer::{Outputs, RowForecast};
 use crate::produce::{DeadLetter, Destination, ForecastEncoder, OutputBatch};
 
@@ -80,7 +82,8 @@ impl Build<'_> {
                 PendingOutput::Due(due) => self.forecast(&mut batch, due, &record),
                 PendingOutput::Refused { rejection, detail } => {
                     let text = detail.as_ref().map(ToString::to_string);
-                    self.dead_letter(&mut batch, rejection.label(), text.as_deref(), &record);
+                    let reason = DeadLetterReason::Rejected(*rejection);
+                    self.dead_letter(&mut batch, reason, text.as_deref(), &record);
                     Outcome::Rejected(*rejection)
                 }
             };
@@ -97,7 +100,8 @@ impl Build<'_> {
             Ok(row) => row,
             Err(failure) => {
                 let detail = failure.to_string();
-                self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(&detail), record);
+                let reason = DeadLetterReason::ModelOutputInvalid;
+                self.dead_letter(batch, reason, Some(&detail), record);
                 return Outcome::ForecastFailed;
             }
         };
@@ -186,7 +190,7 @@ impl Build<'_> {
     fn dead_letter(
         &self,
         batch: &mut OutputBatch,
-        reason: &str,
+        reason: DeadLetterReason,
         detail: Option<&str>,
         record: &Record<'_>,
     ) {

@@ -6,17 +6,17 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::lineage::Lineage;
-use super::rebuild::{Fresh, RebuildPlan, rebuild};
+use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, rebuild};
 use super::step::Step;
 use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId, Timestamp};
 use crate::ownership::Ownership;
 use crate::permission::Refusals;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, RestoreResult};
 use crate::window::{Table, WindowConfig};
 
 /// What a restore is configured by.
@@ -251,11 +251,10 @@ impl Restorer {
     fn rebuild(&self, assigned: Assigned, plan: RebuildPlan) -> Result<Option<Step>, RestoreError> {
         let partition = assigned.partition;
         let fresh = Fresh {
-            partition,
             windows: self.settings.windows,
             decoder: &self.settings.decoder,
         };
-        rebuild(fresh, plan, &mut |(from, to), fold| {
+        let rebuilt = rebuild::<RestoreError>(fresh, plan, &mut |(from, to), fold| {
             let began = Instant::now();
             let records = self.replayer.replay(partition, (from, to), &mut |batch| {
                 fold(batch);
@@ -264,6 +263,34 @@ impl Restorer {
             metrics::replayed(records, began.elapsed());
             info!(%partition, %from, %to, records, took = ?began.elapsed(), "replayed");
             Ok(self.is_ours(assigned))
-        })
+        })?;
+        Ok(rebuilt.map(|rebuilt| {
+            report(partition, plan.committed, &rebuilt);
+            rebuilt.step
+        }))
+    }
+}
+
+/// Counts every attempt and says what a person should know of them.
+fn report(partition: PartitionId, committed: NextOffset, rebuilt: &Rebuilt) {
+    let Rebuilt {
+        step: _,
+        finding,
+        attempts,
+    } = rebuilt;
+    for pair in attempts.windows(2) {
+        metrics::restore_attempt(RestoreResult::FurtherBack);
+        warn!(%partition, from = %pair[0], next = %pair[1], "the rebuilt state differed from the committed checksum; the replay started again from further back");
+    }
+    metrics::restore_attempt(match finding {
+        Finding::Agreed => RestoreResult::Agreed,
+        Finding::NeverAgreed => RestoreResult::NeverAgreed,
+        Finding::Unproven => RestoreResult::Unproven,
+    });
+    if *finding == Finding::NeverAgreed {
+        error!(
+            %partition, %committed, floor = attempts.last().map(tracing::field::display),
+            "no replay agrees with the committed checksum; the partition goes on and its forecasts are partial until its windows have moved on"
+        );
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use super::Progress;
-use crate::domain::{Outcome, OutcomeCounts, PartitionId};
+use crate::domain::{DeadLetterReason, Outcome, OutcomeCounts, PartitionId};
 
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
@@ -150,17 +150,8 @@ fn count_outcomes(counts: &OutcomeCounts) {
         if count == 0 && counts.total() > 0 {
             continue;
         }
-        let reason = match outcome {
-            Outcome::Rejected(rejection) => rejection.label(),
-            Outcome::ForecastFailed => Outcome::MODEL_OUTPUT_INVALID,
-            Outcome::Forecast
-            | Outcome::Folded
-            | Outcome::LateFilled
-            | Outcome::Duplicate
-            | Outcome::Held
-            | Outcome::Expired
-            | Outcome::Tombstone => "",
-        };
+        let reason = outcome.dead_letter_reason();
+        let reason = reason.map_or("", DeadLetterReason::label);
         counter!(RECORDS, "outcome" => outcome.label(), "reason" => reason).increment(count);
     }
 }
