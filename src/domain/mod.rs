@@ -1,7 +1,8 @@
 //! The words of the product as types: positions, times, observations, outcomes, forecasts.
 //!
-//! Everything here is plain data from the standard library: no I/O, no clock, no lock. Every other
-//! room may import this one; this one imports none.
+//! Everything here is plain data: no I/O, no clock, no lock. Every other room may import this one;
+//! this one imports none. Beyond the standard library it has thiserror, and base64 for the commit
+//! metadata.
 
 mod arena;
 mod commit_metadata;

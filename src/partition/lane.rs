@@ -40,7 +40,7 @@ pub enum LaneCommand {
 pub struct LaneSettings {
     /// Number of the lane, for its metrics.
     pub index: usize,
-    /// Most rows in one run.
+    /// Most rows in one round; a run of the model takes fewer, see `infer`.
     pub batch_max: usize,
     pub outputs: OutputSettings,
     pub encoder: ForecastEncoder,
@@ -59,7 +59,7 @@ pub enum LaneError {
     CommitterGone,
 }
 
-/// Records that a round may take for each row of its batch: duplicates and late ones need no row.
+/// Records that a round may take for each row of `batch_max`: duplicates and late ones need no row.
 const RECORDS_PER_ROW: usize = 4;
 /// How often the busy share is published.
 const BUSY_EVERY: Duration = Duration::from_secs(1);

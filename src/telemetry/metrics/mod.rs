@@ -64,7 +64,7 @@ pub enum RestoreResult {
     FurtherBack,
     /// Different from the log's start on: forecasts are `partial` until the windows have rolled over.
     NeverAgreed,
-    /// There was nothing to compare with: a first start, or an operator's reset.
+    /// There was nothing to compare with, as after an operator's reset. A first start replays nothing.
     Unproven,
 }
 
