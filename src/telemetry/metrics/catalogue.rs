@@ -194,7 +194,11 @@ pub const ALL: [Metric; 29] = [
         SECONDS,
         "Decoding, validating and folding the records of one round of a lane",
     ),
-    seconds_of(INFER, SECONDS, "One run of the model"),
+    seconds_of(
+        INFER,
+        SECONDS,
+        "The runs of the model of one round of a lane",
+    ),
     Metric {
         name: BATCH_ROWS,
         kind: Kind::Histogram(ROWS),
