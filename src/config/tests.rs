@@ -208,11 +208,7 @@ fn values_outside_their_bounds_are_refused() {
         ("window", "collapse_after = 0", "from 1"),
         ("forecast", "max_age = \"never\"", "\"off\" or a duration"),
         ("commit", "guarantee = true", r#""exactly_once" or"#),
-        (
-            "admin",
-            "listen = \"localhost\"",
-            "an IP address and a port",
-        ),
+        ("admin", "listen = \"localhost\"", "an IP address"),
         ("model", "initial = \"\"", "a path"),
     ] {
         refused(section, line, expected);

@@ -11,13 +11,10 @@ use super::{
     schema::{Fingerprint, SchemaFolder, WriterSchema},
     seed::{EXACT_INTEGER_MAX, Found, Problem, RECORD_VALUES_MAX, RecordSeed, SeriesText},
 };
-use crate::domain::{Reading, Rejection};
+use crate::domain::{Reading, Rejection, WINDOW_FEATURES_MAX};
 
 /// Default of [`DecoderConfig::value_bytes_max`]: what brokers accept by default, and a little more.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
-
-/// Most features that a projection may have.
-pub const FEATURES_MAX: usize = 4_096;
 
 /// What a decoder looks for and what it accepts.
 #[derive(Clone, Debug)]
@@ -68,7 +65,7 @@ impl Decoder {
     pub fn new(config: DecoderConfig, format: WireFormat) -> Result<Self, DecoderError> {
         let projection = &config.projection;
         let features = projection.features.len();
-        if features == 0 || features > FEATURES_MAX {
+        if features == 0 || features > WINDOW_FEATURES_MAX {
             return Err(DecoderError::FeatureCount { features });
         }
         let mut names: Vec<_> = [&projection.series, &projection.time]
@@ -256,7 +253,7 @@ fn single_object(value: &[u8]) -> Option<(Fingerprint, &[u8])> {
 /// Why a decoder cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecoderError {
-    #[error("{features} features are configured; name 1 to {FEATURES_MAX}")]
+    #[error("{features} features are configured; name 1 to {WINDOW_FEATURES_MAX}")]
     FeatureCount { features: usize },
     #[error(
         "the field {field} is configured twice; a field is the series, the time or one feature"

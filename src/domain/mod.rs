@@ -13,6 +13,7 @@ mod placement;
 mod position;
 mod record;
 mod time;
+mod window_bounds;
 
 pub use arena::{Headers, RecordArena, Stored};
 pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
@@ -23,3 +24,6 @@ pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
 pub use time::{Grid, GridError, Slot, Timestamp};
+pub use window_bounds::{
+    WINDOW_FEATURES_MAX, WINDOW_GAP_MAX, WINDOW_LENGTH_MAX, WINDOW_SERIES_MAX, WindowBounds,
+};
