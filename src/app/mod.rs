@@ -97,8 +97,6 @@ const POLL_COMMANDS_MAX: usize = 65_536;
 const ASSIGNER_INPUTS_MAX: usize = 4096;
 /// Partitions that wait for a restore thread.
 const RESTORES_MAX: usize = 65_536;
-/// How long the failure behind the end of a thread that did not fail is waited for.
-const CAUSE_WAIT: Duration = Duration::from_secs(1);
 /// Commands that wait for a lane.
 const LANE_COMMANDS_MAX: usize = 1024;
 /// Output batches that wait for the committer, for each lane: a lane runs ahead by this many.
@@ -191,24 +189,6 @@ impl App {
         self.commits.clone()
     }
 
-    /// What `first` ended of. A thread that fails takes others with it as it goes, and one of those
-    /// may be heard of before it.
-    async fn cause(&mut self, first: Option<Ended>) -> Option<Ended> {
-        if first.as_ref().is_none_or(|ended| ended.result.is_err()) {
-            return first;
-        }
-        let failure = async {
-            loop {
-                match self.ended.recv().await {
-                    Some(ended) if ended.result.is_ok() => {}
-                    other => return other,
-                }
-            }
-        };
-        let failed = tokio::time::timeout(CAUSE_WAIT, failure).await;
-        failed.ok().flatten().or(first)
-    }
-
     /// Runs until `shutdown` is cancelled, then finishes what is under way, commits it and leaves the
     /// group within the grace period.
     ///
@@ -218,7 +198,7 @@ impl App {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         tokio::select! {
             biased; // a thread that failed is worth more than a request to stop
-            ended = self.ended.recv() => return Err(early(self.cause(ended).await)),
+            ended = self.ended.recv() => return Err(early(threads::cause(&mut self.ended, ended).await)),
             () = shutdown.cancelled() => {}
         }
         info!(grace = ?self.grace, "stopping: finishing what is under way");
