@@ -2,9 +2,11 @@
 //! that nothing happened to.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::cluster::{Cluster, NewRecord, Progress, Writer};
 use crate::observation::Load;
@@ -27,6 +29,9 @@ const MET: Duration = Duration::from_mins(1);
 pub const BURST: u32 = 25;
 /// Looks for an open transaction, milliseconds apart, before there is load again.
 const LOOKS_PER_BURST: u32 = 20;
+
+/// Records that are written ahead of a group under load.
+const BEHIND_MAX: i64 = 1_000;
 
 /// An input topic that load is written to, and the job under test that reads it.
 #[derive(Debug)]
@@ -70,6 +75,52 @@ impl Scenario {
             }
         }
         self.writer.flush()
+    }
+
+    /// Keeps the job under load while `work` goes on: whenever the group has come near the end of the
+    /// input, the next steps are written, at most `steps_max`.
+    pub fn under_load<T>(
+        &mut self,
+        steps_max: u32,
+        work: impl FnOnce(&Job, &Progress) -> Result<T>,
+    ) -> Result<T> {
+        let Self {
+            job,
+            progress,
+            input,
+            writer,
+            load,
+            ..
+        } = self;
+        let watched = job.progress()?;
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let writing = scope.spawn(|| -> Result<()> {
+                for _ in 0..steps_max {
+                    for record in load.next_step()? {
+                        writer.send(input, &record)?;
+                    }
+                    writer.flush()?;
+                    wait::until_true("the load is worked off", CATCH_UP, || {
+                        let behind =
+                            || Ok::<_, anyhow::Error>(watched.end()? - watched.committed()?);
+                        Ok(done.load(Ordering::Relaxed) || behind()? < BEHIND_MAX)
+                    })?;
+                    if done.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                }
+                bail!("{steps_max} steps of load were not enough")
+            });
+            let worked = work(job, progress);
+            done.store(true, Ordering::Relaxed);
+            let written = writing
+                .join()
+                .map_err(|_panic| anyhow!("the writer panicked"))?;
+            let worked = worked?;
+            written?;
+            Ok(worked)
+        })
     }
 
     /// Sends SIGSTOP to the job's worker in the middle of a transaction, under load.
@@ -174,6 +225,11 @@ impl Scenario {
     /// Fails unless there is a forecast for every observation that makes one due, counted from the
     /// load itself.
     pub fn ensure_complete(&self, forecasts: &ValuesByKey<'_>) -> Result<()> {
+        self.ensure_complete_since(0, forecasts)
+    }
+
+    /// As [`Self::ensure_complete`], where only the steps of the load from `first` on were left.
+    pub fn ensure_complete_since(&self, first: u32, forecasts: &ValuesByKey<'_>) -> Result<()> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for ((_, key), values) in forecasts {
             ensure!(
@@ -182,7 +238,7 @@ impl Scenario {
             );
         }
         for series in 0..self.load.series() {
-            let due = self.load.due(series, WINDOW, GAP_MAX);
+            let due = self.load.due_since(first, series, WINDOW, GAP_MAX);
             let name = Load::name(series);
             let found = counts.remove(name.as_str()).unwrap_or(0);
             ensure!(found == due, "{name}: {found} forecasts, {due} were due");

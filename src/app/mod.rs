@@ -200,7 +200,7 @@ impl App {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         tokio::select! {
             biased; // a thread that failed is worth more than a request to stop
-            ended = self.ended.recv() => return Err(early(ended)),
+            ended = self.ended.recv() => return Err(early(threads::cause(&mut self.ended, ended).await)),
             () = shutdown.cancelled() => {}
         }
         info!(grace = ?self.grace, "stopping: finishing what is under way");

@@ -16,13 +16,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
-use super::failure::{Attempt, CommitError, CommitsFailing, is_forbidden, triage_offsets};
+use super::failure::{Attempt, CommitError, CommitsFailing, triage_offsets};
 use super::output::OutputBatch;
 use super::producer::OutputProducer;
 use super::room::Taken;
 use super::settings::{Guarantee, ProducerSettings};
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::ownership::Ownership;
+use crate::permission::{Refusals, is_forbidden};
 use crate::telemetry::metrics::{self, TransactionResult};
 
 /// What the committer needs of the consumer group.
@@ -65,9 +66,6 @@ const BYTES_MAX: usize = 64 << 20;
 /// Wait before a commit is tried again, doubled up to the maximum.
 const BACK_OFF: Duration = Duration::from_millis(20);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
-/// How long a commit may be refused for want of permissions. A broker that has just started does not
-/// know them yet, and an operator may be changing them.
-const FORBIDDEN_MAX: Duration = Duration::from_mins(1);
 /// How long one commit may fail before the worker is not ready: longer than a broker's restart takes.
 const FAILING_AFTER: Duration = Duration::from_secs(30);
 
@@ -226,7 +224,7 @@ impl Committer {
     ) -> Result<usize, CommitError> {
         let mut back_off = BACK_OFF;
         let began = Instant::now();
-        let mut refused_since = None;
+        let mut refusals = Refusals::default();
         loop {
             match self.attempt(batches, *share)? {
                 Progress::Done(committed) => return Ok(committed),
@@ -235,7 +233,7 @@ impl Committer {
                     if let Setback::Failed { .. } = setback {
                         *share = (*share / 2).max(1);
                     }
-                    setback.bounded(&mut refused_since)?;
+                    setback.bounded(&mut refusals)?;
                     sleep_until(Instant::now() + back_off).await;
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
@@ -354,22 +352,19 @@ enum Setback {
 }
 
 impl Setback {
-    /// Ends the worker once permissions have been missing for [`FORBIDDEN_MAX`] without a pause.
-    fn bounded(self, refused_since: &mut Option<Instant>) -> Result<(), CommitError> {
+    /// Ends the worker once permissions have been missing for too long without a pause.
+    fn bounded(self, refusals: &mut Refusals) -> Result<(), CommitError> {
         match self {
-            Self::Failed { step, error } if is_forbidden(&error) => {
-                let waited = refused_since.get_or_insert_with(Instant::now).elapsed();
-                if waited < FORBIDDEN_MAX {
-                    return Ok(());
-                }
-                Err(CommitError::Forbidden {
+            Self::Failed { step, error } if is_forbidden(&error) => match refusals.refused() {
+                None => Ok(()),
+                Some(waited) => Err(CommitError::Forbidden {
                     step,
                     error,
                     waited,
-                })
-            }
+                }),
+            },
             Self::Failed { .. } | Self::NotAMember => {
-                *refused_since = None;
+                refusals.end();
                 Ok(())
             }
         }

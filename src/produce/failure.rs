@@ -157,20 +157,6 @@ pub(super) fn indefinite(step: &'static str, error: KafkaError) -> Attempt {
     Attempt::End(CommitError::Indefinite { step, error })
 }
 
-/// The principal may not do this. A broker that has just started, or ACLs that are being changed,
-/// answer so for a moment.
-pub(super) fn is_forbidden(error: &KafkaError) -> bool {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
-        ) => true,
-        Some(_) | None => false,
-    }
-}
-
 fn is_abortable(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(cause) if cause.txn_requires_abort() && !cause.is_fatal())
 }

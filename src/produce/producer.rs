@@ -15,11 +15,12 @@ use tokio::time::Instant;
 
 use super::deliveries::{Deliveries, FailedDelivery};
 use super::failure::{
-    Attempt, CommitError, SizeLimit, SourceRange, indefinite, is_fatal, is_forbidden, is_retriable,
+    Attempt, CommitError, SizeLimit, SourceRange, indefinite, is_fatal, is_retriable,
     is_unanswered, triage,
 };
 use super::output::{Destination, Output, OutputBatch};
 use super::settings::{Guarantee, ProducerSettings};
+use crate::permission::is_forbidden;
 
 /// Sleep between looks at the delivery reports while none arrives. rdkafka's own flush waits 100 ms,
 /// and its poll spins for waits below a millisecond.
