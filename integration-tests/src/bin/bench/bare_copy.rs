@@ -22,7 +22,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::input::{self, Input};
 use crate::runs::Sample;
-use crate::steady::{Steady, Watch};
+use crate::steady::{Span, Steady, Watch};
 
 /// Time between two commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
@@ -60,7 +60,9 @@ pub(crate) fn measure(
         .arg(value);
     let mut process = Process::start(&command, &folder.join("copy.log"))?;
     let watch = Watch::new(cluster, name, input)?;
-    watch.measure(process.id(), u64::MAX, || process.ensure_alive())
+    watch.measure(process.id(), Span::Records, u64::MAX, || {
+        process.ensure_alive()
+    })
 }
 
 /// The child process: copies until it is killed.

@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::Options;
 use crate::input::{self, Input, PARTITIONS, Width};
-use crate::steady::{Steady, Watch};
+use crate::steady::{Span, Steady, Watch};
 use crate::table::{Beside, Machine, Repetition, Table};
 use crate::{bare_copy, bare_model};
 
@@ -142,7 +142,9 @@ impl Bench {
             .set("WINDOW__FEATURES", &width.features().join(","));
         let mut worker: Worker = job.start("bench")?;
         let watch = Watch::new(&self.cluster, &name, &input)?;
-        let steady = watch.measure(worker.id(), rows_max, || worker.ensure_alive())?;
+        let steady = watch.measure(worker.id(), Span::AllPartitions, rows_max, || {
+            worker.ensure_alive()
+        })?;
         let batch_rows = batch_rows(&worker)?;
         let ended = worker.terminate(STOP)?;
         ensure!(ended.success(), "{ended}\n{}", worker.log_tail());
