@@ -7,6 +7,7 @@ pub mod domain;
 
 pub mod config;
 pub mod ownership;
+pub mod permission;
 pub mod telemetry;
 
 pub mod consume;

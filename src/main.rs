@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use foretell::cli::Cli;
 use foretell::config::Environment;
+use foretell::shutdown;
 
 fn main() -> ExitCode {
     match Cli::parse().run(&Environment::process()) {
         Ok(code) => code,
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        // A worker that failed has threads that still run.
         Err(failure) => {
             #[expect(
                 clippy::print_stderr,
@@ -18,7 +20,7 @@ fn main() -> ExitCode {
             {
                 eprintln!("foretell: {failure}");
             }
-            failure.exit_code()
+            shutdown::leave(failure.exit_code())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which partitions this process may speak for, and since which assignment.
 //!
 //! The broker checks the member and its generation, but not that an offset belongs to the member
-//! that commits it (PROTOCOL: `validateTransactionalOffsetCommit`), so ownership is enforced here.
+//! that commits it (docs/kafka.md, finding 3), so ownership is enforced here.
 //! The rebalance hooks change the table; the committer keeps it from losing an entry for a whole
 //! transaction, so a partition cannot change hands between the check and the commit. Nobody else
 //! writes it. Whoever only asks never waits for a transaction: a poll, or a restore that runs while

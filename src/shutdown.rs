@@ -262,12 +262,12 @@ fn log_cause(cause: &Cause, grace: Duration) {
 
 fn exit_at_once(signal: Signal) -> ! {
     warn!(%signal, "second signal: exiting at once, an open transaction is left to the broker");
-    leave(signal)
+    leave(signal.exit_code())
 }
 
 /// Ends the process without destructors, not even those of C and C++: ONNX Runtime and librdkafka
 /// free what threads that still run are using, and the heap is corrupted on the way out.
-pub fn leave(signal: Signal) -> ! {
+pub fn leave(exit_code: u8) -> ! {
     #[expect(
         unsafe_code,
         reason = "std has no exit that skips the handlers of libraries"
@@ -275,7 +275,9 @@ pub fn leave(signal: Signal) -> ! {
     unsafe extern "C" {
         safe fn _exit(status: std::ffi::c_int) -> !;
     }
-    _exit(std::ffi::c_int::from(signal.exit_code()))
+    // What is buffered for a pipe would be lost; where it cannot be written nobody reads it.
+    let _lost = io::Write::flush(&mut io::stdout());
+    _exit(std::ffi::c_int::from(exit_code))
 }
 
 fn failure_of(error: JoinError) -> Failure {

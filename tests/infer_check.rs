@@ -140,7 +140,7 @@ fn survives(runtime: &Runtime, bytes: Vec<u8>) -> bool {
     let example = &package.contract().examples()[0];
     let rows = [(example.values.as_slice(), example.origin_ms)];
     let outputs = forecaster.run(&batch(&package, &rows)).unwrap();
-    outputs.row(0).is_some()
+    outputs.row(0).is_ok()
 }
 
 fn loads(runtime: &Runtime, bytes: Vec<u8>) -> Option<(Forecaster, Arc<Package>)> {

@@ -13,7 +13,7 @@ mod models;
 use std::path::Path;
 use std::sync::Arc;
 
-use foretell::infer::{Batching, Contract, Forecaster, RowForecast, WindowFeatures};
+use foretell::infer::{Batching, Contract, Forecaster, RowFailure, RowForecast, WindowFeatures};
 use models::{batch, forecaster, package, runtime};
 use serde_json::Value;
 
@@ -89,8 +89,8 @@ fn check(name: &str, batching: Batching) {
         assert_eq!(outputs.len(), golden.len());
         for (index, row) in golden.iter().enumerate() {
             match (&row.forecast, outputs.row(index)) {
-                (Some(wanted), Some(found)) => assert_forecast(package.contract(), found, wanted),
-                (None, None) => {}
+                (Some(wanted), Ok(found)) => assert_forecast(package.contract(), found, wanted),
+                (None, Err(RowFailure::NotFinite)) => {}
                 (wanted, found) => panic!("{name} row {index}: {found:?}, expected {wanted:?}"),
             }
         }
@@ -166,15 +166,43 @@ fn a_row_that_fails_a_run_leaves_its_neighbours_their_forecasts() {
     let [good, bad] = [[150.0], [900.0]];
     let rows: Vec<(&[f64], i64)> = vec![(&good, 0), (&bad, 0), (&good, 0)];
     let outputs = forecaster.run(&batch(&package, &rows)).unwrap();
-    let valid: Vec<bool> = (0..3).map(|row| outputs.row(row).is_some()).collect();
+    let valid: Vec<bool> = (0..3).map(|row| outputs.row(row).is_ok()).collect();
     assert_eq!(valid, [true, false, true]);
-    assert!(outputs.failure().unwrap().contains("Gather"));
+    assert!(outputs.failed_run().unwrap().contains("Gather"));
     assert_close(outputs.row(2).unwrap().mean(0), &[150.0], "mean");
 
     let alone = forecaster.run(&batch(&package, &[(&bad, 0)])).unwrap();
-    assert!(alone.row(0).is_none() && alone.failure().is_some());
+    assert!(alone.row(0).is_err() && alone.failed_run().is_some());
     let after = forecaster.run(&batch(&package, &[(&good, 0)])).unwrap();
-    assert!(after.row(0).is_some() && after.failure().is_none());
+    assert!(after.row(0).is_ok() && after.failed_run().is_none());
+}
+
+#[test]
+fn a_row_has_the_same_failure_in_any_company() {
+    let mut model = forecaster("fails_on_some");
+    let package = Arc::clone(model.package());
+    // Good ones, two that fail in different words, and two whose input is no float32, one of which
+    // would fail its run too.
+    let values = [150.0, 900.0, 1e300, 250.0, f64::NAN, -2_000.0].map(|value| [value]);
+    let mut verdicts = |windows: &[(&[f64], i64)]| -> Vec<Result<Vec<f64>, RowFailure>> {
+        let outputs = model.run(&batch(&package, windows)).unwrap();
+        let rows = (0..outputs.len()).map(|row| outputs.row(row));
+        rows.map(|row| row.map(|forecast| forecast.values().to_vec()))
+            .map(|row| row.map_err(RowFailure::clone))
+            .collect()
+    };
+    let rows: Vec<(&[f64], i64)> = values.iter().map(|row| (&row[..], 0)).collect();
+    let alone: Vec<_> = rows.iter().flat_map(|row| verdicts(&[*row])).collect();
+    let is_run = |row: &Result<_, _>| matches!(row, Err(RowFailure::Run(_)));
+    assert!(alone[0].is_ok() && alone[3].is_ok());
+    assert!(is_run(&alone[1]) && is_run(&alone[5]) && alone[1] != alone[5]);
+    assert_eq!(alone[2], Err(RowFailure::InputOutOfRange));
+    assert_eq!(alone[4], Err(RowFailure::InputOutOfRange));
+    for first in 0..rows.len() {
+        for end in first + 1..=rows.len() {
+            assert_eq!(verdicts(&rows[first..end]), alone[first..end]);
+        }
+    }
 }
 
 #[test]
@@ -191,7 +219,7 @@ fn a_batch_larger_than_a_run_keeps_its_rows_in_order() {
         let outputs = forecaster.run(&batch).unwrap();
         assert_eq!(outputs.len(), rows);
         for (row, [value]) in values[..rows].iter().enumerate() {
-            let found = outputs.row(row).map(|forecast| forecast.mean(0)[0]);
+            let found = outputs.row(row).ok().map(|forecast| forecast.mean(0)[0]);
             let entry = value.div_euclid(100.0);
             let wanted = (row != 100).then_some((entry + 0.5) * 100.0);
             assert_eq!(found, wanted, "row {row} of {rows}");
@@ -211,8 +239,10 @@ fn an_input_that_does_not_fit_a_float32_has_no_forecast() {
     let rows: Vec<(&[f64], i64)> = vec![(&huge, 0), (&sound, 0), (&nan, 0)];
     let batch = batch(&package, &rows);
     let outputs = forecaster.run(&batch).unwrap();
-    let valid: Vec<bool> = (0..3).map(|row| outputs.row(row).is_some()).collect();
-    assert_eq!(valid, [false, true, false]);
+    let failure = |row| outputs.row(row).err();
+    assert_eq!(failure(0), Some(&RowFailure::InputOutOfRange));
+    assert_eq!(failure(1), None);
+    assert_eq!(failure(2), Some(&RowFailure::InputOutOfRange));
 }
 
 #[test]

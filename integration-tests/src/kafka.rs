@@ -4,6 +4,7 @@
 //! its broker starts one of its own.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -49,6 +50,16 @@ pub struct Kafka {
     process: Option<Process>,
     folder: PathBuf,
     ports: Ports,
+    purpose: Purpose,
+}
+
+/// What a broker is started for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// Up in a moment, small, slow under load.
+    Tests,
+    /// As an operator runs it: the virtual machine's own collector and both of its compilers.
+    Load,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +72,15 @@ struct Ports {
 impl Kafka {
     /// Formats a new log folder, starts a broker on it and waits until it answers.
     pub fn start() -> Result<Self> {
+        Self::start_for(Purpose::Tests)
+    }
+
+    /// The same for a benchmark.
+    pub fn start_for_load() -> Result<Self> {
+        Self::start_for(Purpose::Load)
+    }
+
+    fn start_for(purpose: Purpose) -> Result<Self> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -69,6 +89,7 @@ impl Kafka {
                 process: None,
                 folder,
                 ports: Ports::free()?,
+                purpose,
             };
             fs::write(kafka.properties(), properties(&kafka.folder, kafka.ports))?;
             kafka.format()?;
@@ -112,7 +133,11 @@ impl Kafka {
 
     /// Starts the broker again on its folder and ports, and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
-        let mut java = Tools::get()?.java("kafka.Kafka", "512m");
+        let tools = Tools::get()?;
+        let mut java = match self.purpose {
+            Purpose::Tests => tools.java("kafka.Kafka", "512m"),
+            Purpose::Load => tools.java_with(&[], "kafka.Kafka", "1g"),
+        };
         java.arg(self.properties());
         let mut process = Process::start(&java, &self.folder.join("kafka.log"))?;
         let cluster = self.cluster();
@@ -122,6 +147,22 @@ impl Kafka {
         })
         .with_context(|| process.log_tail())?;
         self.process = Some(process);
+        Ok(())
+    }
+
+    /// Turns over a bit in the last byte of a partition's log, as a failing disk does. A broker that runs
+    /// sends what it finds in the file.
+    pub fn damage_end(&self, topic: &str, partition: i32) -> Result<()> {
+        let segment = format!("logs/{topic}-{partition}/{:020}.log", 0);
+        let mut file = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(self.folder.join(segment))?;
+        let mut byte = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut byte)?;
+        file.seek(SeekFrom::End(-1))?;
+        file.write_all(&[byte[0] ^ 1])?;
         Ok(())
     }
 

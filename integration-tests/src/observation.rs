@@ -143,9 +143,14 @@ impl Load {
     /// How many of the steps made so far complete a window of `length` slots, where a missing value
     /// may be taken from at most `gap_max` slots back.
     pub fn due(&self, series: u32, length: u32, gap_max: u32) -> usize {
-        let present = |step: u32| Cells::of(series, step).down.is_some();
+        self.due_since(0, series, length, gap_max)
+    }
+
+    /// As [`Self::due`], where only the steps from `first` on are left.
+    pub fn due_since(&self, first: u32, series: u32, length: u32, gap_max: u32) -> usize {
+        let present = |step: u32| step >= first && Cells::of(series, step).down.is_some();
         let usable = |step: u32| (step.saturating_sub(gap_max)..=step).any(present);
-        let newest = length.saturating_sub(1)..self.steps;
+        let newest = (first + length).saturating_sub(1)..self.steps;
         newest
             .filter(|&step| (step + 1 - length..=step).all(usable))
             .count()

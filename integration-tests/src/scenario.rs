@@ -2,19 +2,36 @@
 //! that nothing happened to.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::cluster::{Cluster, NewRecord, Progress, Writer};
 use crate::observation::Load;
+use crate::process::Signal;
 use crate::read::{ValuesByKey, read_committed, values_by_key};
+use crate::transactions::Transactions;
+use crate::wait;
 use crate::worker::{GAP_MAX, Job, WINDOW, Worker};
 
 /// For all that is in the input topic to be processed.
 pub const CATCH_UP: Duration = Duration::from_secs(90);
 /// For a worker to end after SIGTERM; its own grace period is 30 s.
 pub const END: Duration = Duration::from_secs(40);
+
+/// `worker.id` of the worker under test, where there is one.
+pub const WORKER: &str = "a";
+/// For a worker under load to be met in a transaction.
+const MET: Duration = Duration::from_mins(1);
+/// Steps of load that a worker under load is given at a time.
+pub const BURST: u32 = 25;
+/// Looks for an open transaction, milliseconds apart, before there is load again.
+const LOOKS_PER_BURST: u32 = 20;
+
+/// Records that are written ahead of a group under load.
+const BEHIND_MAX: i64 = 1_000;
 
 /// An input topic that load is written to, and the job under test that reads it.
 #[derive(Debug)]
@@ -60,6 +77,77 @@ impl Scenario {
         self.writer.flush()
     }
 
+    /// Keeps the job under load while `work` goes on: whenever the group has come near the end of the
+    /// input, the next steps are written, at most `steps_max`.
+    pub fn under_load<T>(
+        &mut self,
+        steps_max: u32,
+        work: impl FnOnce(&Job, &Progress) -> Result<T>,
+    ) -> Result<T> {
+        let Self {
+            job,
+            progress,
+            input,
+            writer,
+            load,
+            ..
+        } = self;
+        let watched = job.progress()?;
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let writing = scope.spawn(|| -> Result<()> {
+                for _ in 0..steps_max {
+                    for record in load.next_step()? {
+                        writer.send(input, &record)?;
+                    }
+                    writer.flush()?;
+                    wait::until_true("the load is worked off", CATCH_UP, || {
+                        let behind =
+                            || Ok::<_, anyhow::Error>(watched.end()? - watched.committed()?);
+                        Ok(done.load(Ordering::Relaxed) || behind()? < BEHIND_MAX)
+                    })?;
+                    if done.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                }
+                bail!("{steps_max} steps of load were not enough")
+            });
+            let worked = work(job, progress);
+            done.store(true, Ordering::Relaxed);
+            let written = writing
+                .join()
+                .map_err(|_panic| anyhow!("the writer panicked"))?;
+            let worked = worked?;
+            written?;
+            Ok(worked)
+        })
+    }
+
+    /// Sends SIGSTOP to the job's worker in the middle of a transaction, under load.
+    pub fn stop_in_transaction(
+        &mut self,
+        worker: &mut Worker,
+        transactions: &mut Transactions,
+    ) -> Result<()> {
+        // Stopped first and asked then: a transaction is shorter than the question. Load is written
+        // while the worker is stopped, or it would be done before the writer is.
+        let id = self.job.transactional_id(WORKER);
+        let mut looks = 0;
+        wait::until_true("the worker is stopped in a transaction", MET, || {
+            worker.ensure_alive()?;
+            worker.signal(Signal::Stop)?;
+            if transactions.is_open(&id)? {
+                return Ok(true);
+            }
+            if looks % LOOKS_PER_BURST == 0 {
+                self.burst(BURST)?;
+            }
+            looks += 1;
+            worker.signal(Signal::Continue)?;
+            Ok(false)
+        })
+    }
+
     /// Writes one record that is not part of the load.
     pub fn send(&self, record: &NewRecord) -> Result<()> {
         self.writer.send(&self.input, record)?;
@@ -72,7 +160,8 @@ impl Scenario {
 
     /// Starts a worker, waits until all of the input is processed, and ends it.
     pub fn run_to_end(&self) -> Result<()> {
-        let mut workers = [self.job.start("a")?];
+        // Where nothing is left to do, the end would come before the worker listens to signals.
+        let mut workers = [self.job.start_ready(WORKER)?];
         self.catch_up(&mut workers)?;
         let [worker] = workers;
         stop(worker)
@@ -136,6 +225,11 @@ impl Scenario {
     /// Fails unless there is a forecast for every observation that makes one due, counted from the
     /// load itself.
     pub fn ensure_complete(&self, forecasts: &ValuesByKey<'_>) -> Result<()> {
+        self.ensure_complete_since(0, forecasts)
+    }
+
+    /// As [`Self::ensure_complete`], where only the steps of the load from `first` on were left.
+    pub fn ensure_complete_since(&self, first: u32, forecasts: &ValuesByKey<'_>) -> Result<()> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for ((_, key), values) in forecasts {
             ensure!(
@@ -144,7 +238,7 @@ impl Scenario {
             );
         }
         for series in 0..self.load.series() {
-            let due = self.load.due(series, WINDOW, GAP_MAX);
+            let due = self.load.due_since(first, series, WINDOW, GAP_MAX);
             let name = Load::name(series);
             let found = counts.remove(name.as_str()).unwrap_or(0);
             ensure!(found == due, "{name}: {found} forecasts, {due} were due");

@@ -1,20 +1,22 @@
 //! Folders for data and logs, kept until the next run so that a failure can be looked into.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 const PREFIX: &str = "foretell-tests-";
 
 /// A new empty folder of this test process. Folders of processes that are gone are removed.
 pub fn folder(name: &str) -> Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    // Others wait for the first, which would sweep away what they make.
+    static SWEPT: OnceLock<Result<(), String>> = OnceLock::new();
+    let swept = SWEPT.get_or_init(|| sweep().map_err(|error| format!("{error:#}")));
+    swept.as_ref().map_err(|error| anyhow!("{error}"))?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    if count == 0 {
-        sweep()?;
-    }
     let mine = env::temp_dir().join(format!("{PREFIX}{}", process::id()));
     let folder = mine.join(format!("{name}-{count}"));
     fs::create_dir_all(&folder)?;

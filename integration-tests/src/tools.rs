@@ -51,13 +51,16 @@ impl Tools {
     /// One garbage collector thread and no second compiler: the tests share two cores with the
     /// broker, and a tool that lives a second has no use for either.
     pub fn java(&self, main: &str, heap: &str) -> Command {
+        let options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+        self.java_with(&options, main, heap)
+    }
+
+    /// The same with options of the virtual machine.
+    pub fn java_with(&self, options: &[&str], main: &str, heap: &str) -> Command {
         let mut command = Command::new("java");
         command.arg(format!("-Xmx{heap}"));
-        command.args([
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Xshare:auto",
-        ]);
+        command.args(options);
+        command.arg("-Xshare:auto");
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
         command.arg("-cp");
         command.arg(format!(

@@ -40,12 +40,28 @@ pub struct Job {
     observations: String,
     model: PathBuf,
     schemas: PathBuf,
+    wire_format: WireFormat,
     overrides: Vec<(String, String)>,
+}
+
+/// What a value begins with, of observations and forecasts alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WireFormat {
+    SingleObject,
+    Datum,
 }
 
 impl Job {
     /// A group that reads `observations` and has output topics of its own, created here.
     pub fn new(cluster: &Cluster, name: &str, observations: &str) -> Result<Self> {
+        let job = Self::without_topics(cluster, name, observations)?;
+        cluster.create_topic(&job.forecasts(), 4)?;
+        cluster.create_topic(&job.dead_letters(), 2)?;
+        Ok(job)
+    }
+
+    /// As [`Self::new`], and whoever calls it sees to the topics.
+    pub fn without_topics(cluster: &Cluster, name: &str, observations: &str) -> Result<Self> {
         let schemas = scratch::folder("schemas")?;
         for file in fs::read_dir(in_repository("schemas")?)? {
             let file = file?.path();
@@ -56,24 +72,29 @@ impl Job {
             }
         }
         Observations::publish_schema(&schemas)?;
-        let job = Self {
+        Ok(Self {
             cluster: cluster.clone(),
             brokers: cluster.brokers().to_owned(),
             name: name.to_owned(),
             observations: observations.to_owned(),
             model: in_repository(LAST_VALUE)?,
             schemas,
+            wire_format: WireFormat::SingleObject,
             overrides: Vec::new(),
-        };
-        cluster.create_topic(&job.forecasts(), 4)?;
-        cluster.create_topic(&job.dead_letters(), 2)?;
-        Ok(job)
+        })
     }
 
     /// With a model of the repository, by its path from the root.
     pub fn model(mut self, path: &str) -> Result<Self> {
         self.model = in_repository(path)?;
         Ok(self)
+    }
+
+    /// With bare Avro data as input and output.
+    #[must_use]
+    pub fn datum(mut self) -> Self {
+        self.wire_format = WireFormat::Datum;
+        self
     }
 
     /// With another address of the brokers.
@@ -98,6 +119,11 @@ impl Job {
 
     pub fn dead_letters(&self) -> String {
         format!("{}-dead-letters", self.name)
+    }
+
+    /// The folder with the writer schemas that the workers know.
+    pub fn schemas(&self) -> &Path {
+        &self.schemas
     }
 
     pub fn model_file(&self) -> &Path {
@@ -134,7 +160,22 @@ impl Job {
         Ok(worker)
     }
 
+    /// `foretell` with a command that takes the configuration of this group, and with that.
+    pub fn command(&self, command: &[&str]) -> Result<Command> {
+        let config = scratch::folder(&format!("command-{}", self.name))?.join("foretell.toml");
+        fs::write(&config, self.config("command", 0)?)?;
+        let mut foretell = Command::new(binary()?);
+        foretell.args(command).arg("-c").arg(config);
+        foretell.envs(self.overrides.iter().map(|(name, value)| (name, value)));
+        Ok(foretell)
+    }
+
     fn config(&self, id: &str, port: u16) -> Result<String> {
+        let schemas = self.schemas.display();
+        let (wire_format, schema) = match self.wire_format {
+            WireFormat::SingleObject => ("single_object", format!("schema_folder = \"{schemas}\"")),
+            WireFormat::Datum => ("datum", format!("schema = \"{schemas}/cell_load.avsc\"")),
+        };
         let features: Vec<String> = FEATURES.iter().map(|name| format!("{name:?}")).collect();
         let mut text = String::new();
         write!(
@@ -152,8 +193,8 @@ observations = {observations:?}
 forecasts = {forecasts:?}
 dead_letters = {dead_letters:?}
 [input]
-wire_format = "single_object"
-schema_folder = "{schemas}"
+wire_format = "{wire_format}"
+{schema}
 series_field = "series"
 time_field = "time"
 [window]
@@ -163,6 +204,8 @@ gap_max = {GAP_MAX}
 features = [{features}]
 [model]
 initial = "{model}"
+[forecast]
+wire_format = "{wire_format}"
 [admin]
 listen = "127.0.0.1:{port}"
 "#,
@@ -171,7 +214,6 @@ listen = "127.0.0.1:{port}"
             observations = self.observations,
             forecasts = self.forecasts(),
             dead_letters = self.dead_letters(),
-            schemas = self.schemas.display(),
             features = features.join(", "),
             model = self.model.display(),
         )?;

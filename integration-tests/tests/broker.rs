@@ -24,8 +24,9 @@ fn output_is_complete_and_single_after_the_broker_was_restarted() -> Result<()> 
     })?;
     let mut worker = scenario.job.start("a")?;
     for restart in 0..2 {
+        let before = scenario.progress.committed()?;
         scenario.burst(150)?;
-        wait_for_progress(&scenario, &mut worker)?;
+        wait_for_progress(&scenario, before, &mut worker)?;
         // First as an operator restarts it, then as a machine fails.
         if restart == 0 {
             kafka.stop()?;
@@ -39,8 +40,7 @@ fn output_is_complete_and_single_after_the_broker_was_restarted() -> Result<()> 
     scenario.ensure_output_as_undisturbed()
 }
 
-fn wait_for_progress(scenario: &Scenario, worker: &mut Worker) -> Result<()> {
-    let before = scenario.progress.committed()?;
+fn wait_for_progress(scenario: &Scenario, before: i64, worker: &mut Worker) -> Result<()> {
     wait::until_true("some of the load is committed", AT_WORK, || {
         worker.ensure_alive()?;
         Ok(scenario.progress.committed()? > before)

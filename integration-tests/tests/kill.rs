@@ -6,8 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use integration_tests::process::Signal;
-use integration_tests::scenario::Scenario;
+use integration_tests::scenario::{BURST, Scenario, WORKER};
 use integration_tests::transactions::Transactions;
 use integration_tests::worker::Worker;
 use integration_tests::{kafka, wait};
@@ -19,10 +18,6 @@ const AT_WORK: u32 = 6;
 /// Kills while the worker starts, joins or restores.
 const STARTING: u32 = 4;
 const STRIKE: Duration = Duration::from_mins(1);
-/// Steps of load before each kill.
-const BURST: u32 = 25;
-/// Looks for an open transaction, milliseconds apart, before there is load again.
-const LOOKS_PER_BURST: u32 = 20;
 
 #[test]
 fn killed_workers_leave_the_output_of_one_that_was_not_killed() -> Result<()> {
@@ -59,38 +54,23 @@ fn killed_workers_leave_the_output_of_one_that_was_not_killed() -> Result<()> {
 /// Stops the worker, looks whether its transaction is open, and only then kills it. True if the
 /// transaction is still open afterwards.
 fn kill_in_transaction(scenario: &mut Scenario, transactions: &mut Transactions) -> Result<bool> {
-    let id = scenario.job.transactional_id("a");
-    let mut worker = scenario.job.start("a")?;
+    let id = scenario.job.transactional_id(WORKER);
+    let mut worker = scenario.job.start(WORKER)?;
     // The predecessor's transaction is open until the new producer has ended it.
     wait::until_true("the predecessor's transaction is ended", STRIKE, || {
         worker.ensure_alive()?;
         Ok(!transactions.is_open(&id)?)
     })?;
-    // Stopped first and asked then: a transaction is shorter than the question. Load is written while
-    // the worker is stopped, or it would be done before the writer is.
-    let mut looks = 0;
-    wait::until_true("the worker is stopped in a transaction", STRIKE, || {
-        worker.ensure_alive()?;
-        worker.signal(Signal::Stop)?;
-        if transactions.is_open(&id)? {
-            return Ok(true);
-        }
-        if looks % LOOKS_PER_BURST == 0 {
-            scenario.burst(BURST)?;
-        }
-        looks += 1;
-        worker.signal(Signal::Continue)?;
-        Ok(false)
-    })?;
+    scenario.stop_in_transaction(&mut worker, transactions)?;
     worker.kill()?;
     // A request to end it may have been under way when the worker was stopped.
     transactions.is_open(&id)
 }
 
 fn kill_at_work(scenario: &mut Scenario, kill: u32) -> Result<()> {
-    let worker = scenario.job.start("a")?;
-    scenario.burst(BURST)?;
     let before = scenario.progress.committed()?;
+    let worker = scenario.job.start(WORKER)?;
+    scenario.burst(BURST)?;
     kill_once(worker, "some of the load is committed", || {
         Ok(scenario.progress.committed()? > before + i64::from(kill) * 100)
     })
@@ -99,7 +79,7 @@ fn kill_at_work(scenario: &mut Scenario, kill: u32) -> Result<()> {
 /// The worker logs as it starts, so the length of its log is a clock of how far it is.
 fn kill_while_starting(scenario: &mut Scenario, kill: u32) -> Result<()> {
     scenario.burst(BURST)?;
-    let worker = scenario.job.start("a")?;
+    let worker = scenario.job.start(WORKER)?;
     let log = worker.log_file().to_owned();
     kill_once(worker, "the worker has begun to start", || {
         Ok(std::fs::read_to_string(&log)?.lines().count() > usize::try_from(kill)?)

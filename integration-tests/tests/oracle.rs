@@ -5,7 +5,6 @@
 //! `onnxruntime`). Every forecast that is due must be there once, within 1e-6 relative.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -31,7 +30,7 @@ struct Case {
     name: &'static str,
     model: &'static str,
     partitions: usize,
-    /// Rows of each CSV file, and the series made of each.
+    /// Rows of each CSV file, which has 400, and the series made of each.
     rows_max: u32,
     copies: u32,
 }
@@ -42,8 +41,8 @@ fn last_value_on_one_partition() -> Result<()> {
         name: "oracle-last-value-1",
         model: LAST_VALUE,
         partitions: 1,
-        rows_max: 4_000,
-        copies: 1,
+        rows_max: 400,
+        copies: 5,
     })?;
     Ok(())
 }
@@ -66,8 +65,8 @@ fn gru_on_one_partition() -> Result<()> {
         name: "oracle-gru-1",
         model: "tests/models/gru64.onnx",
         partitions: 1,
-        rows_max: 800,
-        copies: 1,
+        rows_max: 400,
+        copies: 2,
     })?;
     Ok(())
 }
@@ -102,8 +101,8 @@ fn recursive_on_one_partition() -> Result<()> {
         name: "oracle-recursive-1",
         model: "tests/models/linear_recursive.onnx",
         partitions: 1,
-        rows_max: 800,
-        copies: 1,
+        rows_max: 400,
+        copies: 2,
     })?;
     Ok(())
 }
@@ -134,7 +133,7 @@ fn check(case: &Case) -> Result<Checked> {
     cluster.create_topic(&observations, partitions)?;
     let job = Job::new(&cluster, name, &observations)?.model(model)?;
 
-    let csv = csv_folder()?;
+    let csv = in_repository("integration-tests/data")?;
     let mut publish = Tools::get()?.python("publish.py");
     publish.args([cluster.brokers(), &observations]);
     publish
@@ -197,9 +196,4 @@ fn ensure_it_notices(checked: &Checked) -> Result<()> {
         "another value went unnoticed"
     );
     Ok(())
-}
-
-/// The sample data beside the repository, or the extract in it.
-fn csv_folder() -> Result<PathBuf> {
-    in_repository("../shared/data").or_else(|_absent| in_repository("integration-tests/data"))
 }

@@ -1,15 +1,18 @@
 //! Records that cannot be used: each ends once in the dead-letter topic with its bytes and its reason,
 //! and the forecasts of its neighbours are as if it had never been there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use integration_tests::cluster::NewRecord;
 use integration_tests::forecast::without_source;
 use integration_tests::kafka;
 use integration_tests::observation::{Cells, Load, Observations, START_MS, STEP_MS};
-use integration_tests::read::read_committed;
+use integration_tests::process::output;
+use integration_tests::read::{Seen, read_committed};
 use integration_tests::scenario::Scenario;
+use integration_tests::tools::Tools;
 use integration_tests::worker::{GAP_MAX, WINDOW};
 
 /// Steps of good load before the poison and after it.
@@ -17,6 +20,8 @@ const BEFORE: u32 = 80;
 const AFTER: u32 = 20;
 /// Time of the newest good observation when the poison comes.
 const NEWEST_MS: i64 = START_MS + 79 * STEP_MS;
+/// A key that is not UTF-8.
+const NO_TEXT: &[u8] = b"\xff\xfekey";
 /// Values that are in no good observation.
 const CELLS: Cells = Cells {
     down: Some(1.0),
@@ -120,7 +125,14 @@ fn poison() -> Result<Vec<(&'static str, NewRecord)>> {
             },
         )
     };
-    Ok(poison.into_iter().map(record).collect())
+    let mut records: Vec<_> = poison.into_iter().map(record).collect();
+    let no_text = NewRecord {
+        key: Some(NO_TEXT.to_vec()),
+        value: Some(b"no Avro, and its key is no text".to_vec()),
+        timestamp_ms: NEWEST_MS,
+    };
+    records.push(("undecodable", no_text));
+    Ok(records)
 }
 
 /// The series whose key it has, the reason for which it must be refused, and its bytes.
@@ -177,10 +189,13 @@ fn readable() -> Result<Vec<Bad>> {
 }
 
 /// Records that are no news: neither a forecast nor a dead letter comes of them.
-fn harmless() -> Result<[NewRecord; 2]> {
+fn harmless() -> Result<[NewRecord; 3]> {
     let newest = Cells::of(9, BEFORE - 1);
     let duplicate = Observations::new()?.record(&Load::name(9), NEWEST_MS, newest)?;
     let key = Some(Load::name(8).into_bytes());
+    // The series of an observation is in its value.
+    let mut no_text = Observations::new()?.record("keyed by no text", NEWEST_MS, CELLS)?;
+    no_text.key = Some(NO_TEXT.to_vec());
     Ok([
         NewRecord {
             key,
@@ -188,5 +203,139 @@ fn harmless() -> Result<[NewRecord; 2]> {
             timestamp_ms: NEWEST_MS,
         },
         duplicate,
+        no_text,
     ])
+}
+
+#[test]
+fn a_header_name_that_is_no_text_is_passed_over() -> Result<()> {
+    let mut scenario = Scenario::new(kafka::shared()?, "raw-headers", 4, |job| {
+        job.set("FORECAST__COPY_HEADERS", "traceparent")
+    })?;
+    scenario.burst(BEFORE)?;
+    let time = NEWEST_MS + STEP_MS;
+    let good = Observations::new()?.encode(&Load::name(1), time, CELLS)?;
+    // The one makes a forecast due, the other is refused.
+    for value in [good, b"no Avro".to_vec()] {
+        let mut python = Tools::get()?.python("raw_header.py");
+        python.args([scenario.cluster.brokers(), scenario.input()]);
+        python.args([Load::name(1), time.to_string()]);
+        output(&python, &value)?;
+    }
+    scenario.run_to_end()?;
+    let forecasts = read_committed(&scenario.cluster, &scenario.job.forecasts())?;
+    let kept = forecasts
+        .iter()
+        .filter(|forecast| forecast.header("traceparent").is_ok_and(|it| it == "kept"));
+    let keys: Vec<_> = kept.map(Seen::key_text).collect::<Result<_>>()?;
+    ensure!(keys == [Load::name(1)], "{keys:?}");
+    let letters = letters(&scenario)?;
+    ensure!(letters.len() == 1 && letters[0].header("foretell.reason")? == "undecodable");
+    Ok(())
+}
+
+#[test]
+fn a_value_that_is_too_long_is_cut_and_its_digest_kept() -> Result<()> {
+    let scenario = Scenario::new(kafka::shared()?, "too-long", 1, |job| {
+        job.set("INPUT__VALUE_BYTES_MAX", "600 KiB")
+    })?;
+    let value: Vec<u8> = (0..=u8::MAX).cycle().take(800 << 10).collect();
+    scenario.send(&NewRecord {
+        key: Some(b"long".to_vec()),
+        value: Some(value.clone()),
+        timestamp_ms: NEWEST_MS,
+    })?;
+    scenario.run_to_end()?;
+    let letters = letters(&scenario)?;
+    let [letter] = &*letters else {
+        bail!("{} dead letters", letters.len());
+    };
+    ensure!(letter.header("foretell.reason")? == "undecodable");
+    ensure!(letter.key.as_deref() == Some(&b"long"[..]));
+    ensure!(letter.value.as_deref() == value.get(..512 << 10));
+    ensure!(letter.header("foretell.value.bytes")? == value.len().to_string());
+    let digest = String::from_utf8(output(&Command::new("sha256sum"), &value)?)?;
+    ensure!(digest.starts_with(letter.header("foretell.value.sha256")?));
+    Ok(())
+}
+
+#[test]
+fn a_series_too_many_is_refused() -> Result<()> {
+    let mut scenario = Scenario::new(kafka::shared()?, "too-many", 1, |job| {
+        job.set("WINDOW__SERIES_MAX", "40")
+    })?;
+    scenario.burst(2)?;
+    let one_more = Observations::new()?.record("one more", START_MS + STEP_MS, CELLS)?;
+    scenario.send(&one_more)?;
+    scenario.burst(1)?;
+    scenario.run_to_end()?;
+    let letters = letters(&scenario)?;
+    ensure!(letters.len() == 1 && letters[0].value == one_more.value);
+    ensure!(letters[0].header("foretell.reason")? == "too_many_series");
+    Ok(())
+}
+
+#[test]
+fn an_observation_that_lacks_a_value_is_refused_where_that_is_configured() -> Result<()> {
+    let mut scenario = Scenario::new(kafka::shared()?, "missing", 4, |job| {
+        job.set("WINDOW__MISSING", "reject")
+    })?;
+    scenario.burst(BEFORE)?;
+    scenario.run_to_end()?;
+    let observations = Observations::new()?;
+    let mut expected = BTreeSet::new();
+    for (series, step) in (0..40).flat_map(|series| (0..BEFORE).map(move |step| (series, step))) {
+        let cells = Cells::of(series, step);
+        if cells.down.is_none() {
+            let time = START_MS + i64::from(step) * STEP_MS;
+            expected.insert(Some(observations.encode(
+                &Load::name(series),
+                time,
+                cells,
+            )?));
+        }
+    }
+    let letters = letters(&scenario)?;
+    for letter in &letters {
+        ensure!(letter.header("foretell.reason")? == "missing_value");
+        ensure!(expected.remove(&letter.value), "{letter:?}");
+    }
+    ensure!(letters.len() > 10 && expected.is_empty(), "{expected:?}");
+    Ok(())
+}
+
+#[test]
+fn an_observation_of_which_the_model_makes_no_number_is_dead_lettered_alone() -> Result<()> {
+    const STEPS: u32 = 12;
+    let mut scenario = Scenario::new(kafka::shared()?, "no-number", 1, |job| job)?;
+    // Logarithms of windows of two.
+    scenario.job = scenario.job.model("tests/models/not_finite.onnx")?;
+    scenario.burst(STEPS)?;
+    let none = Cells { up: 0.0, ..CELLS };
+    let time = START_MS + i64::from(STEPS) * STEP_MS;
+    let bad = Observations::new()?.record(&Load::name(1), time, none)?;
+    scenario.send(&bad)?;
+    scenario.run_to_end()?;
+    let mut letters = letters(&scenario)?;
+    for letter in &letters {
+        ensure!(letter.header("foretell.reason")? == "model_output_invalid");
+    }
+    let all = letters.len();
+    letters.retain(|letter| letter.value == bad.value);
+    ensure!(letters.len() == 1 && letters[0].key == bad.key);
+    let forecasts = read_committed(&scenario.cluster, &scenario.job.forecasts())?.len();
+    let mut load = Load::new(40)?;
+    for _ in 0..STEPS {
+        load.next_step()?;
+    }
+    let due: usize = (0..40).map(|series| load.due(series, 2, GAP_MAX)).sum();
+    ensure!(
+        forecasts > 400 && forecasts + all == due + 1,
+        "{forecasts} forecasts and {all} dead letters, {due} and one were due"
+    );
+    Ok(())
+}
+
+fn letters(scenario: &Scenario) -> Result<Vec<Seen>> {
+    read_committed(&scenario.cluster, &scenario.job.dead_letters())
 }

@@ -1,11 +1,23 @@
 //! Partitions that come and go: starts, and workers that join and leave under load.
 
-use anyhow::Result;
-use integration_tests::kafka;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::cluster::Progress;
+use integration_tests::process::Signal;
+use integration_tests::read::{read_committed, values_by_key};
 use integration_tests::scenario::{Scenario, stop};
+use integration_tests::worker::{Job, Worker};
+use integration_tests::{kafka, wait};
 
 /// Enough starts of enough partitions to meet what happens to one partition in three hundred.
 const STARTS: u32 = 8;
+/// For a worker to end, or for others to take over what it had: longer than a session and a transaction.
+const TAKEN_OVER: Duration = Duration::from_mins(1);
+/// Partitions of the group that workers join and leave.
+const PARTITIONS: usize = 16;
+/// Steps of load that it is given at most.
+const STEPS_MAX: u32 = 5_000;
 
 #[test]
 fn every_partition_is_read_from_where_it_was_committed() -> Result<()> {
@@ -19,40 +31,149 @@ fn every_partition_is_read_from_where_it_was_committed() -> Result<()> {
 
 #[test]
 fn a_log_that_has_lost_its_beginning_is_read_from_what_is_left() -> Result<()> {
+    const LOST: u32 = 20;
     let mut scenario = Scenario::new(kafka::shared()?, "cut", 64, |job| job)?;
-    scenario.burst(20)?;
+    scenario.burst(LOST)?;
     scenario.cluster.delete_records(scenario.input())?;
     for _ in 0..3 {
-        scenario.burst(20)?;
+        // Windows fill, and there is more than one forecast of each series.
+        scenario.burst(30)?;
         scenario.run_to_end()?;
     }
+    let letters = read_committed(&scenario.cluster, &scenario.job.dead_letters())?;
+    ensure!(letters.is_empty(), "{} dead letters", letters.len());
+    let forecasts = read_committed(&scenario.cluster, &scenario.job.forecasts())?;
+    ensure!(!forecasts.is_empty(), "no forecast was due");
+    scenario.ensure_complete_since(LOST, &values_by_key(&forecasts)?)
+}
+
+#[test]
+fn records_deleted_before_they_were_read_end_a_worker_that_starts() -> Result<()> {
+    let mut scenario = Scenario::new(kafka::shared()?, "gap-at-start", 1, |job| job)?;
+    scenario.burst(5)?;
+    scenario.run_to_end()?;
+    let before = scenario.progress.committed()?;
+    scenario.burst(5)?;
+    scenario.cluster.delete_records(scenario.input())?;
+    scenario.burst(5)?;
+    let worker = scenario.job.start("a")?;
+    ends_and_says(worker, "outside of the log")?;
+    ensure!(
+        scenario.progress.committed()? == before,
+        "records were skipped"
+    );
+    Ok(())
+}
+
+#[test]
+fn records_deleted_before_they_were_read_end_a_worker_that_runs() -> Result<()> {
+    let mut scenario = Scenario::new(kafka::shared()?, "gap-at-work", 1, |job| job)?;
+    scenario.burst(5)?;
+    let mut workers = [scenario.job.start_ready("a")?];
+    scenario.catch_up(&mut workers)?;
+    let [worker] = workers;
+    worker.signal(Signal::Stop)?;
+    // The answer to a question that is under way already; what comes after it was not asked for.
+    scenario.burst(1)?;
+    let answered = scenario.progress.end()?;
+    scenario.burst(5)?;
+    scenario.cluster.delete_records(scenario.input())?;
+    scenario.burst(5)?;
+    worker.signal(Signal::Continue)?;
+    ends_and_says(worker, "no longer in the log")?;
+    ensure!(
+        scenario.progress.committed()? <= answered,
+        "records were skipped"
+    );
+    Ok(())
+}
+
+fn ends_and_says(mut worker: Worker, sentence: &str) -> Result<()> {
+    let status = worker.wait_for_end(TAKEN_OVER)?;
+    let said = worker.log()?;
+    ensure!(!status.success(), "it ended well:\n{said}");
+    ensure!(said.contains(sentence), "no {sentence:?}:\n{said}");
+    ensure!(!said.contains("panicked"), "it panicked:\n{said}");
     Ok(())
 }
 
 #[test]
 fn workers_that_join_and_leave_under_load_lose_and_double_nothing() -> Result<()> {
-    let mut scenario = Scenario::new(kafka::shared()?, "rebalanced", 16, |job| job)?;
-    let mut workers = Vec::new();
-    scenario.burst(30)?;
-    workers.push(scenario.job.start_ready("a")?);
-    scenario.burst(30)?;
-    // A second one joins while the first is at work, and the first leaves while the second is.
-    workers.push(scenario.job.start_ready("b")?);
-    scenario.burst(30)?;
-    stop(workers.remove(0))?;
-    scenario.burst(30)?;
-    workers.push(scenario.job.start_ready("c")?);
-    workers.push(scenario.job.start_ready("d")?);
-    scenario.burst(30)?;
-    // One dies: the broker gives its partitions away after the session timeout.
-    workers.remove(0).kill()?;
-    scenario.burst(30)?;
-    stop(workers.remove(0))?;
-    workers.push(scenario.job.start_ready("e")?);
-    scenario.burst(30)?;
+    // Small rounds and no pause between commits: every change meets work that is not committed.
+    let mut scenario = Scenario::new(kafka::shared()?, "rebalanced", PARTITIONS, |job| {
+        job.set("COMMIT__INTERVAL_MIN", "0ms")
+            .set("WORKER__BATCH_MAX", "4")
+            .set("WORKER__LANES", "2")
+    })?;
+    let mut first = scenario.job.start_ready("a")?;
+    let mut workers = scenario.under_load(STEPS_MAX, |job, progress| {
+        at_work(progress)?;
+        // A second one joins while the first is at work, and the first leaves while the second is.
+        let mut second = job.start_ready("b")?;
+        first.ensure_alive()?;
+        at_work(progress)?;
+        stop(first)?;
+        at_work(progress)?;
+        let third = job.start_ready("c")?;
+        at_work(progress)?;
+        let fourth = job.start_ready("d")?;
+        second.ensure_alive()?;
+        // One dies: the broker gives its partitions away after the session timeout.
+        at_work(progress)?;
+        second.kill()?;
+        at_work(progress)?;
+        stop(third)?;
+        at_work(progress)?;
+        let fifth = job.start_ready("e")?;
+        at_work(progress)?;
+        silent_for_longer_than_its_session(job, fourth, fifth)
+    })?;
     scenario.catch_up(&mut workers)?;
     for worker in workers {
         stop(worker)?;
     }
     scenario.ensure_output_as_undisturbed()
+}
+
+/// Waits until the group is in the middle of its input.
+fn at_work(progress: &Progress) -> Result<()> {
+    let begun = progress.committed()?;
+    wait::until_true("the group is at work", TAKEN_OVER, || {
+        let committed = progress.committed()?;
+        Ok(committed > begun && committed < progress.end()?)
+    })
+}
+
+/// One is stopped until the other has all partitions, and goes on with a commit of its old generation.
+/// It finds itself out of the group and rejoins, or ends because it cannot know how its commit ended.
+fn silent_for_longer_than_its_session(
+    job: &Job,
+    mut silent: Worker,
+    mut other: Worker,
+) -> Result<[Worker; 2]> {
+    silent.signal(Signal::Stop)?;
+    wait::until_true("the other has taken over", TAKEN_OVER, || {
+        other.ensure_alive()?;
+        Ok(serving(&other)? == PARTITIONS)
+    })?;
+    silent.signal(Signal::Continue)?;
+    wait::until_true("both have partitions again", TAKEN_OVER, || {
+        other.ensure_alive()?;
+        if let Some(status) = silent.ended()? {
+            ensure!(!status.success(), "it ended as if it was told to");
+            silent = job.start("d")?;
+        }
+        Ok(serving(&other)? < PARTITIONS
+            && serving(&silent).is_ok_and(|count| count > 0 && count < PARTITIONS))
+    })?;
+    Ok([silent, other])
+}
+
+/// How many partitions a worker serves, as it says itself.
+fn serving(worker: &Worker) -> Result<usize> {
+    let (_, metrics) = worker.get("/metrics")?;
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(r#"foretell_partitions{state="serving"} "#));
+    Ok(line.context("no such metric")?.parse()?)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use integration_tests::kafka::{self, Kafka};
 use integration_tests::process::Signal;
-use integration_tests::scenario::{Scenario, stop};
+use integration_tests::scenario::{BURST, END, Scenario, WORKER};
 use integration_tests::transactions::Transactions;
 use integration_tests::wait;
 use integration_tests::worker::{Job, Worker};
@@ -17,13 +17,21 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 #[test]
 fn a_worker_that_is_told_to_stop_commits_what_it_has_and_leaves_the_rest() -> Result<()> {
     let mut scenario = Scenario::new(kafka::shared()?, "terminated", 4, small_rounds)?;
+    let mut transactions = Transactions::watch(&scenario.cluster)?;
     for _ in 0..2 {
+        let before = scenario.progress.committed()?;
+        let mut worker = at_work(&mut scenario)?;
+        scenario.stop_in_transaction(&mut worker, &mut transactions)?;
+        // What it leaves: more than it gets to between the two signals.
         scenario.burst(400)?;
-        let worker = at_work(&scenario)?;
-        stop(worker)?;
-        let open = Transactions::watch(&scenario.cluster)?.is_open("terminated")?;
+        worker.signal(Signal::Terminate)?;
+        worker.signal(Signal::Continue)?;
+        let status = worker.wait_for_end(END)?;
+        ensure!(status.success(), "{status}\n{}", worker.log_tail());
+        let open = transactions.is_open(&scenario.job.transactional_id(WORKER))?;
         ensure!(!open, "a transaction was left open");
         let (committed, end) = (scenario.progress.committed()?, scenario.progress.end()?);
+        ensure!(before < committed, "nothing of its work was committed");
         ensure!(committed < end, "not in the middle: {committed} of {end}");
     }
     scenario.run_to_end()?;
@@ -34,10 +42,12 @@ fn a_worker_that_is_told_to_stop_commits_what_it_has_and_leaves_the_rest() -> Re
 fn a_second_signal_ends_a_worker_that_cannot_finish() -> Result<()> {
     let kafka = Kafka::start()?;
     let mut scenario = Scenario::new(kafka.cluster(), "insisted", 4, small_rounds)?;
-    scenario.burst(300)?;
-    let mut worker = at_work(&scenario)?;
+    let mut transactions = Transactions::watch(&scenario.cluster)?;
+    let mut worker = at_work(&mut scenario)?;
+    scenario.stop_in_transaction(&mut worker, &mut transactions)?;
     // A broker that is silent: nothing can be committed.
     kafka.signal(Signal::Stop)?;
+    worker.signal(Signal::Continue)?;
     worker.signal(Signal::Terminate)?;
     wait::until_true("the worker says that it drains", AT_WORK, || {
         worker.ensure_alive()?;
@@ -58,9 +68,10 @@ fn small_rounds(job: Job) -> Job {
         .set("WORKER__BATCH_MAX", "4")
 }
 
-fn at_work(scenario: &Scenario) -> Result<Worker> {
+fn at_work(scenario: &mut Scenario) -> Result<Worker> {
     let before = scenario.progress.committed()?;
-    let mut worker = scenario.job.start("a")?;
+    scenario.burst(BURST)?;
+    let mut worker = scenario.job.start(WORKER)?;
     wait::until_true("some of the load is committed", AT_WORK, || {
         worker.ensure_alive()?;
         Ok(scenario.progress.committed()? > before)

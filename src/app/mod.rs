@@ -5,6 +5,7 @@
 //! `lane-N` own the windows, `committer` owns the producer. Every one is essential: the first to end
 //! before it was told to, for any reason, ends the worker.
 
+mod clock;
 mod model;
 mod settings;
 mod threads;
@@ -35,10 +36,12 @@ use crate::partition::{
     Restorer, Roster,
 };
 use crate::produce::{
-    CommitError, Committer, CommitterInput, CommitterSettings, ForecastEncoder, Membership, Room,
+    CommitError, CommitsFailing, Committer, CommitterInput, CommitterSettings, ForecastEncoder,
+    Membership, Room,
 };
 use crate::window::WindowConfigError;
 
+pub use clock::wall_clock;
 use model::Loaded;
 pub use model::onnxruntime_places;
 
@@ -114,6 +117,7 @@ pub struct App {
     poller: SyncSender<PollCommand>,
     assigner: SyncSender<AssignerInput>,
     roster: watch::Receiver<Roster>,
+    commits: watch::Receiver<Option<CommitsFailing>>,
     grace: Duration,
 }
 
@@ -144,7 +148,8 @@ impl App {
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
         let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
         let poller = wiring.poller(&to_assigner, poll_commands)?;
-        let to_committer = wiring.start_committer(poller.group())?;
+        let (health, commits) = watch::channel(None);
+        let to_committer = wiring.start_committer(poller.group(), health)?;
         let lanes = wiring.start_lanes(&model, partitions, &to_committer)?;
         let restores =
             wiring.start_restorers(&settings::restore(config, windows, decoder), &to_assigner)?;
@@ -171,6 +176,7 @@ impl App {
             poller: to_poller,
             assigner: to_assigner,
             roster: watched_roster,
+            commits,
             grace: config.worker.grace_period,
         })
     }
@@ -178,6 +184,11 @@ impl App {
     /// How many partitions are restored and served, as it changes.
     pub fn roster(&self) -> watch::Receiver<Roster> {
         self.roster.clone()
+    }
+
+    /// What commits fail with, while they have failed for long.
+    pub fn commits(&self) -> watch::Receiver<Option<CommitsFailing>> {
+        self.commits.clone()
     }
 
     /// Runs until `shutdown` is cancelled, then finishes what is under way, commits it and leaves the
@@ -189,7 +200,7 @@ impl App {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         tokio::select! {
             biased; // a thread that failed is worth more than a request to stop
-            ended = self.ended.recv() => return Err(early(ended)),
+            ended = self.ended.recv() => return Err(early(threads::cause(&mut self.ended, ended).await)),
             () = shutdown.cancelled() => {}
         }
         info!(grace = ?self.grace, "stopping: finishing what is under way");
@@ -274,6 +285,7 @@ impl<'a> Wiring<'a> {
     fn start_committer(
         &mut self,
         group: Group,
+        health: watch::Sender<Option<CommitsFailing>>,
     ) -> Result<mpsc::Sender<CommitterInput>, StartError> {
         let lanes = self.config.worker.lanes.get();
         let (sender, inputs) = mpsc::channel(COMMITTER_INPUTS_PER_LANE.saturating_mul(lanes));
@@ -285,6 +297,7 @@ impl<'a> Wiring<'a> {
             self.ownership.clone(),
             Box::new(Member(group)),
             inputs,
+            health,
         )?;
         self.threads.run_async("committer", committer.run())?;
         Ok(sender)
@@ -304,9 +317,10 @@ impl<'a> Wiring<'a> {
             let settings = LaneSettings {
                 index,
                 batch_max: self.config.worker.batch_max.get(),
-                outlets: settings::outlets(self.config, partitions),
+                outputs: settings::outputs(self.config, partitions),
                 encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
                 room: room.clone(),
+                wall_clock,
             };
             let committer = to_committer.clone();
             let lane = Lane::new(

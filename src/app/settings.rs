@@ -8,7 +8,7 @@ use crate::consume::{ClientSettings, ConsumerSettings, QueueLimits, StartPositio
 use crate::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
 };
-use crate::partition::{DEADLINE_HEADER, Outlets, RestoreSettings};
+use crate::partition::{DEADLINE_HEADER, OutputSettings, RestoreSettings};
 use crate::produce::{ForecastFormat, Guarantee, ProducerSettings};
 use crate::window::{
     ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings,
@@ -130,8 +130,8 @@ pub(super) fn producer(config: &Config, client: &ClientSettings) -> ProducerSett
     }
 }
 
-pub(super) fn outlets(config: &Config, partitions: NonZeroU32) -> Outlets {
-    Outlets {
+pub(super) fn outputs(config: &Config, partitions: NonZeroU32) -> OutputSettings {
+    OutputSettings {
         input_topic: config.topics.observations.clone(),
         step_ms: config.window.grid.step_ms(),
         partitions,
@@ -170,46 +170,8 @@ pub(super) fn restore(config: &Config, windows: WindowConfig, decoder: Decoder) 
             config::Start::At(time) => StartPosition::At(time),
         },
         lookback: config.rebuild.lookback,
-        config_hash: windows.config_hash(&decoding_keys(config)),
+        config_hash: windows.config_hash(&decoder.config_keys()),
         windows,
         decoder,
     }
-}
-
-/// What decoding contributes to the configuration's hash: each text with its length before it, so
-/// that no two configurations have the same bytes. Schemas are not in it: one that is added changes
-/// nothing that was decoded before, and where it does, the state checksum tells.
-fn decoding_keys(config: &Config) -> Vec<u8> {
-    let config::Input {
-        format,
-        series_field,
-        time_field,
-        time_unit,
-        value_bytes_max,
-        start: _,
-        queue: _,
-    } = &config.input;
-    let framing = match format {
-        InputFormat::SingleObject { .. } => "single_object",
-        InputFormat::Datum { .. } => "datum",
-    };
-    let unit = match time_unit {
-        None => "none",
-        Some(config::TimeUnit::Seconds) => "s",
-        Some(config::TimeUnit::Milliseconds) => "ms",
-        Some(config::TimeUnit::Microseconds) => "us",
-        Some(config::TimeUnit::Nanoseconds) => "ns",
-    };
-    let limit = value_bytes_max.to_string();
-    let fixed = [framing, series_field, time_field, unit, &limit];
-    let mut bytes = Vec::new();
-    for text in fixed
-        .into_iter()
-        .chain(config.window.features.iter().map(String::as_str))
-    {
-        bytes.extend_from_slice(text.len().to_string().as_bytes());
-        bytes.push(b':');
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    bytes
 }

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -23,6 +24,8 @@ pub(super) struct Ended {
 
 /// Ends that wait to be read; more threads than this are never started.
 const ENDED_MAX: usize = 1024;
+/// How long the failure behind the end of a thread that did not fail is waited for.
+const CAUSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Starts threads and hears of their ends.
 #[derive(Debug)]
@@ -80,6 +83,27 @@ impl Threads {
     pub(super) fn into_parts(self) -> (mpsc::Receiver<Ended>, usize) {
         (self.ended, self.count)
     }
+}
+
+/// What `first` ended of. A thread that fails takes others with it as it goes, and one of those may be
+/// heard of before it.
+pub(super) async fn cause(
+    ended: &mut mpsc::Receiver<Ended>,
+    first: Option<Ended>,
+) -> Option<Ended> {
+    if first.as_ref().is_none_or(|first| first.result.is_err()) {
+        return first;
+    }
+    let failure = async {
+        loop {
+            match ended.recv().await {
+                Some(next) if next.result.is_ok() => {}
+                other => return other,
+            }
+        }
+    };
+    let failed = tokio::time::timeout(CAUSE_WAIT, failure).await;
+    failed.ok().flatten().or(first)
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
 
@@ -28,8 +27,8 @@ impl Failure {
         }
     }
 
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.exit)
+    pub fn exit_code(&self) -> u8 {
+        self.exit
     }
 
     /// True when the reader of standard output has gone, as `head` does: nothing to complain about.

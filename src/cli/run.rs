@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::config::{Config, Environment, LogFormat};
 use crate::http::{Admin, Readiness, Server, router};
 use crate::partition::Roster;
+use crate::produce::CommitsFailing;
 use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
 
@@ -93,7 +94,7 @@ pub(super) async fn serve(
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
-            leave(signal);
+            leave(signal.exit_code());
         }
         started = start => started.map_err(io::Error::other)??,
     };
@@ -118,15 +119,18 @@ async fn work(
     drained: CancellationToken,
 ) -> Result<(), TaskError> {
     let _tells_the_end = drained.drop_guard();
-    let roster = app.roster();
+    let facts = (app.roster(), app.commits());
     tokio::select! {
         result = app.run(drain.clone()) => Ok(result?),
-        never = publish_readiness(roster, publish, drain) => match never {},
+        never = publish_readiness(facts, publish, drain) => match never {},
     }
 }
 
 async fn publish_readiness(
-    mut roster: watch::Receiver<Roster>,
+    (mut roster, mut commits): (
+        watch::Receiver<Roster>,
+        watch::Receiver<Option<CommitsFailing>>,
+    ),
     publish: watch::Sender<Readiness>,
     drain: CancellationToken,
 ) -> Infallible {
@@ -136,18 +140,23 @@ async fn publish_readiness(
             restoring,
             serving,
         } = *roster.borrow_and_update();
+        let failing = commits.borrow_and_update().clone();
         publish.send_replace(Readiness {
             // The app starts only with a model that was verified and loaded on every lane.
             model_warm: true,
             joined,
             restoring,
             serving,
+            commits_failing: failing.map(|CommitsFailing { since, reason }| (since, reason)),
             draining: drain.is_cancelled(),
         });
         tokio::select! {
             biased;
+            // Without a sender the worker is ending, and its end says why.
             changed = roster.changed() => if changed.is_err() {
-                // The worker's end says why.
+                pending::<()>().await;
+            },
+            changed = commits.changed() => if changed.is_err() {
                 pending::<()>().await;
             },
             () = drain.cancelled(), if !drain.is_cancelled() => {}
@@ -157,29 +166,49 @@ async fn publish_readiness(
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test]
-    async fn readiness_follows_the_roster_and_the_drain() {
+    async fn readiness_follows_the_roster_the_commits_and_the_drain() {
         let roster = |restoring| Roster {
             joined: true,
             restoring,
             serving: 1,
         };
         let (change, watched) = watch::channel(roster(1));
+        let (health, commits) = watch::channel(None);
         let (publish, mut readiness) = watch::channel(Readiness::default());
         let drain = CancellationToken::new();
         let scenario = async {
-            let restoring = *readiness.wait_for(|now| now.joined).await.unwrap();
+            let restoring = readiness.wait_for(|now| now.joined).await.unwrap().clone();
             assert_eq!((restoring.restoring, restoring.draining), (1, false));
             change.send_replace(roster(0));
-            let ready = *readiness.wait_for(|now| now.restoring == 0).await.unwrap();
+            let ready = readiness
+                .wait_for(|now| now.restoring == 0)
+                .await
+                .unwrap()
+                .clone();
             assert!(ready.reasons().is_empty(), "{ready:?}");
+            health.send_replace(Some(CommitsFailing {
+                since: Instant::now(),
+                reason: "no broker".to_owned(),
+            }));
+            let failing = readiness.wait_for(|now| now.commits_failing.is_some());
+            assert_eq!(failing.await.unwrap().reasons()[0].code, "commits");
+            health.send_replace(None);
+            assert!(
+                readiness
+                    .wait_for(|now| now.reasons().is_empty())
+                    .await
+                    .is_ok()
+            );
             drain.cancel();
             assert!(readiness.wait_for(|now| now.draining).await.is_ok());
         };
         tokio::select! {
-            never = publish_readiness(watched, publish, drain.clone()) => match never {},
+            never = publish_readiness((watched, commits), publish, drain.clone()) => match never {},
             () = scenario => {}
         }
     }

@@ -1,5 +1,6 @@
 //! `foretell tail`: committed forecasts, as lines for people or as JSON lines.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
 use super::output;
+use crate::app::wall_clock;
 use crate::config::Environment;
 use crate::produce::readback::{Forecast, ForecastReader};
 
@@ -47,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
-    /// End once everything that was there at the start is shown
+    /// End once every partition was read to its end
     #[arg(short, long)]
     exit: bool,
 
@@ -128,18 +130,20 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         topic: topic.clone(),
         error,
     };
-    let (mut shown, mut ends) = (0, 0);
+    let mut shown = 0;
+    let mut unfinished: BTreeSet<i32> = (0..partitions).collect();
     let mut out = output::stdout();
     while arguments.limit.is_none_or(|limit| shown < limit)
-        && !(arguments.exit && ends >= partitions)
+        && !(arguments.exit && unfinished.is_empty())
     {
         let message = match consumer.poll(POLL) {
             None => {
                 out.flush()?;
                 continue;
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => {
-                ends += 1;
+            // A partition that is written to reaches its end more than once.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                unfinished.remove(&partition);
                 out.flush()?;
                 continue;
             }
@@ -204,7 +208,7 @@ fn assign(
             From::Beginning => Offset::Beginning,
             From::End => Offset::End,
             From::Ago(ago) => {
-                let now = jiff::Timestamp::now().as_millisecond();
+                let now = wall_clock().0;
                 Offset::Offset(now - i64::try_from(ago.as_millis()).unwrap_or(now).min(now))
             }
         };

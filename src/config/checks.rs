@@ -46,10 +46,22 @@ fn timeouts(config: &Config, reader: &mut Reader) {
         );
         reader.refuse("kafka.max_poll_interval", problem);
     }
-    if config.worker.grace_period <= config.kafka.drain_timeout {
+    // A hook of a rebalance waits for the drain, and then for a transaction that is under way; it runs
+    // inside a poll. A stop does the same.
+    let release = config.kafka.drain_timeout + config.commit.transaction_timeout;
+    if config.kafka.max_poll_interval < release * 2 {
         let problem = format!(
-            "must be above kafka.drain_timeout ({}), which is part of it",
-            units::format_duration(config.kafka.drain_timeout)
+            "must be at least {}, twice kafka.drain_timeout plus commit.transaction_timeout: a \
+             rebalance may wait that long inside a poll, and is to be far from being taken for a hang",
+            units::format_duration(release * 2)
+        );
+        reader.refuse("kafka.max_poll_interval", problem);
+    }
+    if config.worker.grace_period <= release {
+        let problem = format!(
+            "must be above {}, kafka.drain_timeout plus commit.transaction_timeout: a stop may wait \
+             for both",
+            units::format_duration(release)
         );
         reader.refuse("worker.grace_period", problem);
     }

@@ -160,9 +160,10 @@ impl Input {
 }
 
 impl Queue {
-    /// Four rounds of the largest default batch per partition, so that a lane never waits for polls.
-    const RECORDS_HIGH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
-    const RECORDS_LOW: usize = 1024;
+    /// Well above what one fetch of a partition brings: a pause throws away what was fetched ahead, and
+    /// the CPU that went into it.
+    const RECORDS_HIGH: NonZeroUsize = NonZeroUsize::MIN.saturating_add((32 << 10) - 1);
+    const RECORDS_LOW: usize = 8192;
     const RECORDS_MAX: usize = 1_000_000;
     const BYTES_HIGH: NonZeroUsize = NonZeroUsize::MIN.saturating_add((8 << 20) - 1);
     const BYTES_MAX: usize = 1 << 30;

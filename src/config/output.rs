@@ -19,7 +19,7 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forecast {
     pub wire_format: WireFormat,
-    /// A forecast whose origin is older than this when it is due is `expired`, not published.
+    /// A forecast that is made when its observation's record timestamp is older than this is `expired`.
     pub max_age: Option<Duration>,
     /// Headers that a forecast takes over from its observation.
     pub copy_headers: Vec<String>,

@@ -208,11 +208,7 @@ fn values_outside_their_bounds_are_refused() {
         ("window", "collapse_after = 0", "from 1"),
         ("forecast", "max_age = \"never\"", "\"off\" or a duration"),
         ("commit", "guarantee = true", r#""exactly_once" or"#),
-        (
-            "admin",
-            "listen = \"localhost\"",
-            "an IP address and a port",
-        ),
+        ("admin", "listen = \"localhost\"", "an IP address"),
         ("model", "initial = \"\"", "a path"),
     ] {
         refused(section, line, expected);
@@ -231,10 +227,21 @@ fn values_that_contradict_each_other_are_refused() {
             "max_poll_interval = \"10s\"",
             "above kafka.session",
         ),
-        ("worker", "grace_period = \"5s\"", "above kafka.drain"),
+        (
+            "kafka",
+            "max_poll_interval = \"29s\"",
+            "at least 30s, twice kafka.drain_timeout plus commit.transaction_timeout",
+        ),
+        (
+            "worker",
+            "grace_period = \"15s\"",
+            "above 15s, kafka.drain_timeout plus commit.transaction_timeout",
+        ),
+        ("commit", "transaction_timeout = \"25s\"", "above 30s"),
+        ("commit", "transaction_timeout = \"150s\"", "at least 310s"),
         ("commit", "interval_min = \"3s\"", "at most a quarter"),
         ("kafka", "static_membership = true", "needs worker.id"),
-        ("input", "queue_records_low = 4096", "below input.queue_rec"),
+        ("input", "queue_records_low = 32768", "below input.queue"),
         (
             "input",
             "queue_bytes_high = \"1000 KiB\"",

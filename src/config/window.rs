@@ -4,7 +4,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::domain::Grid;
+use crate::domain::{
+    Grid, WINDOW_FEATURES_MAX, WINDOW_GAP_MAX, WINDOW_LENGTH_MAX, WINDOW_SERIES_MAX, WindowBounds,
+};
 
 use super::reader::Section;
 use super::{dump, input, kind, units};
@@ -60,9 +62,6 @@ struct Shape {
 }
 
 impl Window {
-    pub const LENGTH_MAX: usize = 10_000;
-    pub const FEATURES_MAX: usize = 256;
-    pub const SERIES_MAX_MAX: usize = 10_000_000;
     /// What the cells of one partition's windows may take at most.
     pub const BYTES_MAX: usize = 64 << 30;
     const GAP_MAX: usize = 3;
@@ -70,8 +69,6 @@ impl Window {
     const COLLAPSE_AFTER: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
     const COLLAPSE_AFTER_MAX: usize = 1_000_000;
     const IDLE_MAX: Duration = Duration::from_hours(24 * 366 * 1000);
-    /// A record may be this part of a window's span ahead of its timestamp at most.
-    const FUTURE_DIVISOR: u32 = 4;
     /// Times may be this part of a step off their slot, unless configured.
     const TOLERANCE_PERCENT: u32 = 10;
 
@@ -79,13 +76,13 @@ impl Window {
         let shape = Shape::read(section);
         let features = section.required(
             "features",
-            &kind::list(1..=Self::FEATURES_MAX, input::field()),
+            &kind::list(1..=WINDOW_FEATURES_MAX, input::field()),
         );
         let limits = Limits::read(section, shape.as_ref());
         let series_max = section.or(
             "series_max",
             Self::SERIES_MAX,
-            &kind::positive(Self::SERIES_MAX_MAX),
+            &kind::positive(WINDOW_SERIES_MAX),
         );
         let missing = section.or("missing", Missing::Impute, &kind::choice(&MISSING));
         let on_conflict = section.or("on_conflict", OnConflict::Keep, &kind::choice(&ON_CONFLICT));
@@ -129,7 +126,7 @@ impl Window {
 
     /// Time from the oldest slot kept to the end of the newest.
     pub fn span(&self) -> Duration {
-        span(self.grid, self.slots())
+        millis(WindowBounds::new(self.grid, self.slots()).span_ms)
     }
 
     fn refuse_too_large(&self, section: &mut Section<'_>) {
@@ -189,12 +186,8 @@ impl Shape {
         let step = section.required("step", &kind::duration(steps));
         let phases: RangeInclusive<Duration> = Duration::ZERO..=step_max;
         let phase = section.or("phase", Duration::ZERO, &kind::duration(phases));
-        let length = section.required("length", &kind::positive(Window::LENGTH_MAX));
-        let gap_max = section.or(
-            "gap_max",
-            Window::GAP_MAX,
-            &kind::count(0..=Window::LENGTH_MAX),
-        );
+        let length = section.required("length", &kind::positive(WINDOW_LENGTH_MAX));
+        let gap_max = section.or("gap_max", Window::GAP_MAX, &kind::count(0..=WINDOW_GAP_MAX));
         let grid = match Grid::new(whole_millis(step?), whole_millis(phase?)) {
             Ok(grid) => Some(grid),
             Err(error) => {
@@ -228,22 +221,22 @@ impl Limits {
             return None;
         };
         let step = millis(shape.grid.step_ms());
-        let span = span(shape.grid, shape.length.get() + shape.gap_max);
-        let future_most = span / Window::FUTURE_DIVISOR;
+        let bounds = WindowBounds::new(shape.grid, shape.length.get() + shape.gap_max);
         let future_max = section.or(
             "future_max",
-            whole(step.min(future_most)),
-            &kind::duration(Duration::ZERO..=whole(future_most)),
+            millis(bounds.future_max_default_ms),
+            &kind::duration(Duration::ZERO..=millis(bounds.future_max_most_ms)),
         );
         let grid_tolerance = section.or(
             "grid_tolerance",
             share(step, Window::TOLERANCE_PERCENT),
-            &tolerance(step),
+            &tolerance(step, millis(bounds.grid_tolerance_most_ms)),
         );
+        let idle_least = millis(bounds.series_idle_least_ms);
         let series_idle = section.or(
             "series_idle",
-            span * 2,
-            &kind::duration(span * 2..=Window::IDLE_MAX.max(span * 2)),
+            idle_least,
+            &kind::duration(idle_least..=Window::IDLE_MAX.max(idle_least)),
         );
         Some(Self {
             future_max: future_max?,
@@ -253,10 +246,9 @@ impl Limits {
     }
 }
 
-/// A share of the step or a duration, below half a step: there a time belongs to two slots.
-fn tolerance<'k>(step: Duration) -> kind::Kind<'k, Duration> {
-    let below_half = whole(step.saturating_sub(Duration::from_millis(1)) / 2);
-    let duration = kind::duration(Duration::ZERO..=below_half);
+/// A share of the step or a duration.
+fn tolerance<'k>(step: Duration, most: Duration) -> kind::Kind<'k, Duration> {
+    let duration = kind::duration(Duration::ZERO..=most);
     let allowed = format!(
         "a share of the step such as \"10 %\", or {}",
         duration.allowed
@@ -265,7 +257,7 @@ fn tolerance<'k>(step: Duration) -> kind::Kind<'k, Duration> {
         let percent = kind::text_of(value).and_then(|text| text.strip_suffix('%'));
         match percent {
             Some(percent) => Some(share(step, percent.trim().parse().ok()?))
-                .filter(|tolerance| *tolerance <= below_half),
+                .filter(|tolerance| *tolerance <= most),
             None => (duration.read)(value),
         }
     })
@@ -273,11 +265,6 @@ fn tolerance<'k>(step: Duration) -> kind::Kind<'k, Duration> {
 
 fn share(step: Duration, percent: u32) -> Duration {
     whole(step.saturating_mul(percent) / 100)
-}
-
-fn span(grid: Grid, slots: usize) -> Duration {
-    let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-    millis(grid.step_ms()).saturating_mul(slots)
 }
 
 fn whole(duration: Duration) -> Duration {

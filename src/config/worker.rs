@@ -16,7 +16,7 @@ pub struct Worker {
     pub id: String,
     /// Compute threads.
     pub lanes: NonZeroUsize,
-    /// Rows that a lane folds and forecasts in one round.
+    /// Forecasts that a lane makes in one round, which folds up to four records for each.
     pub batch_max: NonZeroUsize,
     /// How long a stop may take before the process ends regardless.
     pub grace_period: Duration,

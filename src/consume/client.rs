@@ -12,6 +12,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::time::Instant;
 
+use crate::permission::is_refusal;
+
 /// What every client needs: where the brokers are and how to be let in.
 #[derive(Clone)]
 pub struct ClientSettings {
@@ -162,13 +164,7 @@ fn probe_topic(
             .map(RDKafkaErrorCode::from);
         match (error, partitions) {
             (None, Some(partitions)) => return Ok(Reachable { partitions }),
-            (
-                Some(
-                    reason @ (RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::ClusterAuthorizationFailed),
-                ),
-                _,
-            ) => {
+            (Some(reason), _) if is_refusal(reason) => {
                 return Err(ConnectError::Forbidden {
                     topic: name,
                     reason,

@@ -2,7 +2,7 @@
 //!
 //! A consumer that has not joined or was kicked out still returns group metadata, with generation -1
 //! and no member id, and a classic group accepts a transactional commit with those from anybody
-//! (PROTOCOL, finding 4). So the committer reads them before every transaction.
+//! (docs/kafka.md, finding 4). So the committer reads them before every transaction.
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka_sys as sys;

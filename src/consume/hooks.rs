@@ -5,6 +5,7 @@
 //! a lost partition is given up at once. Errors of (un)assign are not swallowed, as rdkafka's own
 //! callback does, but end the worker.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::domain::{Epoch, PartitionId};
 use crate::ownership::Ownership;
+use crate::telemetry::librdkafka;
 
 /// One partition of an assignment, and the epoch that it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub struct Hooks {
     /// What the poll thread must know after the poll that called a hook.
     aftermath: Mutex<Aftermath>,
     /// Last stable offset of each partition, as the client's statistics gave it last.
-    log_ends: Mutex<Vec<(PartitionId, i64)>>,
+    log_ends: Mutex<BTreeMap<PartitionId, i64>>,
 }
 
 /// What hooks leave for the poll thread, which they run on but do not own.
@@ -92,6 +94,10 @@ impl Hooks {
         self.ownership.holds(partition, epoch)
     }
 
+    pub(super) fn release_timeout(&self) -> Duration {
+        self.release_timeout
+    }
+
     pub(super) fn take_aftermath(&self) -> Aftermath {
         std::mem::take(
             &mut *self
@@ -101,7 +107,7 @@ impl Hooks {
         )
     }
 
-    pub(super) fn log_ends(&self) -> Vec<(PartitionId, i64)> {
+    pub(super) fn log_ends(&self) -> BTreeMap<PartitionId, i64> {
         self.log_ends
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -205,19 +211,7 @@ impl Hooks {
 
 impl ClientContext for Hooks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => {
-                error!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                info!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
+        librdkafka::log(level, facility, message);
     }
 
     fn stats(&self, statistics: Statistics) {

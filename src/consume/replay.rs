@@ -7,14 +7,16 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 
 use super::client::ClientSettings;
+use super::failure::is_damaged;
 use super::hooks::check_elements;
 use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::permission::is_forbidden;
 
 /// Where a partition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +70,24 @@ pub enum ReplayError {
     },
 }
 
-/// One question to the coordinator. Answering may take a predecessor's whole transaction timeout.
+impl ReplayError {
+    /// True when the log is damaged: every attempt meets the same.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Read { error, .. } if is_damaged(error))
+    }
+
+    /// True when the principal may not read.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Position { error, .. } | Self::Read { error, .. } if is_forbidden(error))
+    }
+}
+
+/// How long a question to the coordinator is asked. Answering may take a predecessor's whole transaction
+/// timeout.
 const POSITION_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that is waited for an answer at a time: bounds how late it is noticed that the partition
+/// was taken away.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a replay waits for the next record before it gives up.
 const STALL_MAX: Duration = Duration::from_mins(1);
 const POLL_WAIT: Duration = Duration::from_millis(50);
@@ -117,11 +135,16 @@ impl Replayer {
         })
     }
 
-    /// Reads the committed offset, once it is stable, and the ends of the log.
+    /// Reads the committed offset, once it is stable, and the ends of the log. `wanted` is asked while
+    /// no answer comes.
     ///
     /// # Errors
-    /// When the coordinator or the leader gives no answer in time.
-    pub fn committed(&self, partition: PartitionId) -> Result<Committed, ReplayError> {
+    /// When the coordinator or the leader gives no answer in time, or it is not wanted any more.
+    pub fn committed(
+        &self,
+        partition: PartitionId,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Committed, ReplayError> {
         let failed = |what| {
             move |error| ReplayError::Position {
                 topic: self.topic.clone(),
@@ -132,11 +155,13 @@ impl Replayer {
         };
         let mut asked = TopicPartitionList::with_capacity(1);
         asked.add_partition(&self.topic, partition.0);
-        let answer = self
-            .consumer
-            .committed_offsets(asked, POSITION_TIMEOUT)
-            .and_then(|answer| check_elements(&answer).map(|()| answer))
-            .map_err(failed("the committed offset"))?;
+        let ask_committed = |timeout| {
+            self.consumer
+                .committed_offsets(asked.clone(), timeout)
+                .and_then(|answer| check_elements(&answer).map(|()| answer))
+        };
+        let answer =
+            until_answered(ask_committed, wanted).map_err(failed("the committed offset"))?;
         let stable = answer
             .elements()
             .first()
@@ -150,10 +175,12 @@ impl Replayer {
                 | KafkaOffset::Invalid
                 | KafkaOffset::OffsetTail(_) => None,
             });
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition.0, POSITION_TIMEOUT)
-            .map_err(failed("the ends of the log"))?;
+        let ask_ends = |timeout| {
+            self.consumer
+                .fetch_watermarks(&self.topic, partition.0, timeout)
+        };
+        let (low, high) =
+            until_answered(ask_ends, wanted).map_err(failed("the ends of the log"))?;
         Ok(Committed {
             stable,
             log_start: NextOffset::new(low).unwrap_or(NextOffset::ZERO),
@@ -170,11 +197,15 @@ impl Replayer {
         partition: PartitionId,
         start: StartPosition,
         log: &Committed,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<NextOffset, ReplayError> {
         match start {
             StartPosition::Earliest => Ok(log.log_start),
             StartPosition::Latest => Ok(log.log_end),
-            StartPosition::At(time) => Ok(self.offset_at(partition, time)?.unwrap_or(log.log_end)),
+            StartPosition::At(time) => {
+                let found = self.offset_at(partition, time, wanted)?;
+                Ok(found.unwrap_or(log.log_end))
+            }
         }
     }
 
@@ -186,6 +217,7 @@ impl Replayer {
         &self,
         partition: PartitionId,
         time: Timestamp,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<Option<NextOffset>, ReplayError> {
         let failed = |error| ReplayError::Position {
             topic: self.topic.clone(),
@@ -197,11 +229,12 @@ impl Replayer {
         asked
             .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(time.0.max(0)))
             .map_err(failed)?;
-        let answer = self
-            .consumer
-            .offsets_for_times(asked, POSITION_TIMEOUT)
-            .map_err(failed)?;
-        check_elements(&answer).map_err(failed)?;
+        let ask = |timeout| {
+            self.consumer
+                .offsets_for_times(asked.clone(), timeout)
+                .and_then(|answer| check_elements(&answer).map(|()| answer))
+        };
+        let answer = until_answered(ask, wanted).map_err(failed)?;
         Ok(answer
             .elements()
             .first()
@@ -210,7 +243,8 @@ impl Replayer {
     }
 
     /// Reads the records of `[from, to)` and gives them to `fold` in offset order, batch by batch.
-    /// `fold` answers whether to go on. Returns the number of records read.
+    /// `fold` answers whether to go on; while no record comes it is asked with what there is, which may
+    /// be nothing. Returns the number of records read.
     ///
     /// Offsets have holes (transaction markers, compaction), so the range ends at the first record at
     /// or past `to`, or at the end of the log.
@@ -254,6 +288,7 @@ impl Replayer {
         let mut progress = Instant::now();
         loop {
             let mut done = false;
+            let mut idle = false;
             match self.consumer.poll(POLL_WAIT) {
                 None if progress.elapsed() > STALL_MAX => {
                     let topic = self.topic.clone();
@@ -264,7 +299,7 @@ impl Replayer {
                         waited: STALL_MAX,
                     });
                 }
-                None => {}
+                None => idle = true,
                 Some(Ok(message)) => {
                     progress = Instant::now();
                     match Offset::new(message.offset()) {
@@ -293,7 +328,7 @@ impl Replayer {
                     });
                 }
             }
-            if (done || batch.len() >= BATCH_MAX) && !fold(&std::mem::take(&mut batch)) {
+            if (done || idle || batch.len() >= BATCH_MAX) && !fold(&std::mem::take(&mut batch)) {
                 return Ok(read);
             }
             if done {
@@ -303,17 +338,40 @@ impl Replayer {
     }
 }
 
+/// Asks until there is an answer, in pieces of [`ASK_TIMEOUT`].
+fn until_answered<T>(
+    ask: impl Fn(Duration) -> KafkaResult<T>,
+    wanted: &dyn Fn() -> bool,
+) -> KafkaResult<T> {
+    let began = Instant::now();
+    loop {
+        let answer = ask(ASK_TIMEOUT);
+        match &answer {
+            Err(error)
+                if is_unanswered(error) && began.elapsed() < POSITION_TIMEOUT && wanted() => {}
+            Ok(_) | Err(_) => return answer,
+        }
+    }
+}
+
+/// No answer came in time.
+fn is_unanswered(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => true,
+        Some(_) | None => false,
+    }
+}
+
 /// Errors after which librdkafka goes on by itself; the stall limit bounds them.
 fn is_passing(error: &KafkaError) -> bool {
-    use rdkafka::error::RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
         Some(
-            Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::OperationTimedOut
-            | Code::NotLeaderForPartition
-            | Code::LeaderNotAvailable
-            | Code::Resolve,
+            RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::Resolve,
         ) => true,
         Some(_) | None => false,
     }

@@ -43,11 +43,12 @@ impl ConsumerSettings {
             .set("check.crcs", "true")
             // For the lag: the last stable offset has no other way out of librdkafka.
             .set("statistics.interval.ms", "2000")
-            // Small fetches keep memory bounded; the queue behind this thread is the larger buffer.
+            // Small fetches keep memory bounded and pauses cheap, which throw away what was fetched ahead;
+            // the queue behind this thread is the larger buffer.
             .set("queued.min.messages", "20000")
             .set("queued.max.messages.kbytes", "16384")
             .set("fetch.max.bytes", "8388608")
-            .set("fetch.message.max.bytes", "2097152")
+            .set("fetch.message.max.bytes", "524288")
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.wait.max.ms", "100");
         if let Some(id) = &self.group_instance_id {

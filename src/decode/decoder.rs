@@ -7,17 +7,14 @@ use serde_avro_fast::de::{DeserializerConfig, DeserializerState, read::SliceRead
 
 use super::{
     bounds::SCHEMA_DEPTH_MAX,
-    plan::{Action, Coverage, Plan, Projection, Unusable},
+    plan::{Action, Coverage, Plan, Projection, TimeUnit, Unusable},
     schema::{Fingerprint, SchemaFolder, WriterSchema},
     seed::{EXACT_INTEGER_MAX, Found, Problem, RECORD_VALUES_MAX, RecordSeed, SeriesText},
 };
-use crate::domain::{Reading, Rejection};
+use crate::domain::{Reading, Rejection, WINDOW_FEATURES_MAX};
 
 /// Default of [`DecoderConfig::value_bytes_max`]: what brokers accept by default, and a little more.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
-
-/// Most features that a projection may have.
-pub const FEATURES_MAX: usize = 4_096;
 
 /// What a decoder looks for and what it accepts.
 #[derive(Clone, Debug)]
@@ -68,7 +65,7 @@ impl Decoder {
     pub fn new(config: DecoderConfig, format: WireFormat) -> Result<Self, DecoderError> {
         let projection = &config.projection;
         let features = projection.features.len();
-        if features == 0 || features > FEATURES_MAX {
+        if features == 0 || features > WINDOW_FEATURES_MAX {
             return Err(DecoderError::FeatureCount { features });
         }
         let mut names: Vec<_> = [&projection.series, &projection.time]
@@ -98,6 +95,42 @@ impl Decoder {
             recent: 0,
             symbol: String::new(),
         })
+    }
+
+    /// What decoding contributes to the configuration's hash: framing, series, time, unit of time,
+    /// limit and features, each a text with its length and a colon before it, so that no two
+    /// configurations have the same bytes. Schemas are not in it: one that is added changes nothing
+    /// that was decoded before, and where it does, the state checksum tells.
+    ///
+    /// Other bytes for the same keys would make the next restore of every partition unproven.
+    pub fn config_keys(&self) -> Vec<u8> {
+        let DecoderConfig {
+            projection:
+                Projection {
+                    series,
+                    time,
+                    time_unit,
+                    features,
+                },
+            value_bytes_max,
+        } = &self.shared.config;
+        let framing = match self.shared.framing {
+            Framing::SingleObject => "single_object",
+            Framing::Datum => "datum",
+        };
+        let unit = match time_unit {
+            None => "none",
+            Some(TimeUnit::Seconds) => "s",
+            Some(TimeUnit::Millis) => "ms",
+            Some(TimeUnit::Micros) => "us",
+            Some(TimeUnit::Nanos) => "ns",
+        };
+        let limit = value_bytes_max.to_string();
+        let fixed = [framing, series, time, unit, &limit];
+        let texts = fixed.into_iter().chain(features.iter().map(String::as_str));
+        texts
+            .flat_map(|text| format!("{}:{text}", text.len()).into_bytes())
+            .collect()
     }
 
     /// How the projection fits each known schema, in the order of their fingerprints.
@@ -220,7 +253,7 @@ fn single_object(value: &[u8]) -> Option<(Fingerprint, &[u8])> {
 /// Why a decoder cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecoderError {
-    #[error("{features} features are configured; name 1 to {FEATURES_MAX}")]
+    #[error("{features} features are configured; name 1 to {WINDOW_FEATURES_MAX}")]
     FeatureCount { features: usize },
     #[error(
         "the field {field} is configured twice; a field is the series, the time or one feature"
@@ -309,6 +342,52 @@ impl fmt::Display for Detail {
                     "the field {field} is not a time in RFC 3339 with an offset"
                 )
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn decoder(format: WireFormat, time_unit: Option<TimeUnit>) -> Decoder {
+        let projection = Projection {
+            series: "cell".to_owned(),
+            time: "at".to_owned(),
+            time_unit,
+            features: vec!["down".to_owned(), "höchst".to_owned()],
+        };
+        let config = DecoderConfig {
+            projection,
+            value_bytes_max: 65_536,
+        };
+        Decoder::new(config, format).unwrap()
+    }
+
+    /// The bytes are in the commit metadata of running workers, by their hash.
+    #[test]
+    fn the_keys_of_a_configuration_have_the_bytes_that_they_always_had() {
+        let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        let schemas = SchemaFolder::load(&schemas).unwrap();
+        let schema = schemas.iter().next().unwrap().clone();
+        let keys = |decoder: Decoder| String::from_utf8(decoder.config_keys()).unwrap();
+        assert_eq!(
+            keys(decoder(WireFormat::SingleObject { schemas }, None)),
+            "13:single_object4:cell2:at4:none5:655364:down7:höchst"
+        );
+        for (unit, text) in [
+            (TimeUnit::Seconds, "1:s"),
+            (TimeUnit::Millis, "2:ms"),
+            (TimeUnit::Micros, "2:us"),
+            (TimeUnit::Nanos, "2:ns"),
+        ] {
+            let schema = schema.clone();
+            assert_eq!(
+                keys(decoder(WireFormat::Datum { schema }, Some(unit))),
+                format!("5:datum4:cell2:at{text}5:655364:down7:höchst")
+            );
         }
     }
 }

@@ -15,8 +15,7 @@ pub use bounds::{
     LimitError, SCHEMA_BYTES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_FIELDS_MAX, SCHEMA_NODES_MAX,
 };
 pub use decoder::{
-    Decoder, DecoderConfig, DecoderError, Detail, FEATURES_MAX, Undecodable, VALUE_BYTES_MAX,
-    WireFormat,
+    Decoder, DecoderConfig, DecoderError, Detail, Undecodable, VALUE_BYTES_MAX, WireFormat,
 };
 pub use plan::{Coverage, Fault, Projection, Role, TimeUnit, Unusable};
 pub use schema::{

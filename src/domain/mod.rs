@@ -1,8 +1,10 @@
 //! The words of the product as types: positions, times, observations, outcomes, forecasts.
 //!
-//! Everything here is plain data from the standard library: no I/O, no clock, no lock. Every other
-//! room may import this one; this one imports none.
+//! Everything here is plain data: no I/O, no clock, no lock. Every other room may import this one;
+//! this one imports none. Beyond the standard library it has thiserror, and base64 for the commit
+//! metadata.
 
+mod arena;
 mod commit_metadata;
 mod forecast;
 mod observation;
@@ -11,12 +13,17 @@ mod placement;
 mod position;
 mod record;
 mod time;
+mod window_bounds;
 
+pub use arena::{Headers, RecordArena, Stored};
 pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
-pub use outcome::{Outcome, OutcomeCounts, Rejection};
+pub use outcome::{DeadLetterReason, Outcome, OutcomeCounts, Rejection};
 pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
 pub use time::{Grid, GridError, Slot, Timestamp};
+pub use window_bounds::{
+    WINDOW_FEATURES_MAX, WINDOW_GAP_MAX, WINDOW_LENGTH_MAX, WINDOW_SERIES_MAX, WindowBounds,
+};

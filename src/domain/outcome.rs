@@ -68,6 +68,23 @@ impl fmt::Display for Rejection {
     }
 }
 
+/// Why a record was written to the dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeadLetterReason {
+    Rejected(Rejection),
+    ModelOutputInvalid,
+}
+
+impl DeadLetterReason {
+    /// A metric label and a header: never rename one.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Rejected(rejection) => rejection.label(),
+            Self::ModelOutputInvalid => "model_output_invalid",
+        }
+    }
+}
+
 /// The one end of a consumed record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -85,7 +102,7 @@ pub enum Outcome {
     Expired,
     /// A null value.
     Tombstone,
-    /// A forecast was due and the model gave no usable one; dead-lettered as `model_output_invalid`.
+    /// A forecast was due and the model gave no usable one.
     ForecastFailed,
     Rejected(Rejection),
 }
@@ -93,9 +110,6 @@ pub enum Outcome {
 impl Outcome {
     /// Number of different outcomes, each rejection counted apart.
     pub const COUNT: usize = 8 + Rejection::ALL.len();
-
-    /// The reason in the dead letter of a [`Outcome::ForecastFailed`].
-    pub const MODEL_OUTPUT_INVALID: &str = "model_output_invalid";
 
     /// Every outcome, in the order of [`OutcomeCounts`].
     pub fn all() -> impl Iterator<Item = Self> {
@@ -125,6 +139,21 @@ impl Outcome {
             Self::Tombstone => "tombstone",
             Self::ForecastFailed => "forecast_failed",
             Self::Rejected(_) => "rejected",
+        }
+    }
+
+    /// The reason in the dead letter of a record that ended so; `None` for one that has none.
+    pub const fn dead_letter_reason(self) -> Option<DeadLetterReason> {
+        match self {
+            Self::Forecast
+            | Self::Folded
+            | Self::LateFilled
+            | Self::Duplicate
+            | Self::Held
+            | Self::Expired
+            | Self::Tombstone => None,
+            Self::ForecastFailed => Some(DeadLetterReason::ModelOutputInvalid),
+            Self::Rejected(rejection) => Some(DeadLetterReason::Rejected(rejection)),
         }
     }
 
@@ -178,6 +207,7 @@ mod tests {
 
     #[test]
     fn every_outcome_has_a_place_of_its_own() {
+        assert!(Outcome::all().map(Outcome::index).eq(0..Outcome::COUNT));
         let mut counts = OutcomeCounts::default();
         for outcome in Outcome::all() {
             counts.add(outcome);

@@ -1,6 +1,6 @@
 //! Records as they come from Kafka: bytes and positions, copied out of the client's buffers once.
 
-use super::{Offset, Timestamp};
+use super::{Headers, Offset, RecordArena, Timestamp};
 
 /// A run of records of one partition in offset order, in one piece of memory.
 ///
@@ -8,26 +8,7 @@ use super::{Offset, Timestamp};
 /// operation for hundreds of records.
 #[derive(Clone, Debug, Default)]
 pub struct RecordBatch {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-    headers: Vec<HeaderEntry>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    offset: Offset,
-    timestamp: Option<Timestamp>,
-    start: usize,
-    key: Option<usize>,
-    value: Option<usize>,
-    headers: (usize, usize),
-}
-
-#[derive(Clone, Debug)]
-struct HeaderEntry {
-    start: usize,
-    name: usize,
-    value: Option<usize>,
+    records: RecordArena<(Offset, Option<Timestamp>)>,
 }
 
 /// One record of a [`RecordBatch`].
@@ -39,27 +20,13 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    batch: &'a RecordBatch,
-    headers: (usize, usize),
+    headers: Headers<'a>,
 }
 
 impl<'a> Record<'a> {
     /// The headers that were copied, in their order.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
-        let batch = self.batch;
-        batch.headers[self.headers.0..self.headers.1]
-            .iter()
-            .map(|header| {
-                let value_at = header.start + header.name;
-                let name =
-                    std::str::from_utf8(&batch.bytes[header.start..value_at]).unwrap_or_default();
-                (
-                    name,
-                    header
-                        .value
-                        .map(|len| &batch.bytes[value_at..value_at + len]),
-                )
-            })
+        self.headers.iter()
     }
 }
 
@@ -77,61 +44,40 @@ impl RecordBatch {
             "record {offset} pushed after {:?}",
             self.last_offset()
         );
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key.unwrap_or_default());
-        self.bytes.extend_from_slice(value.unwrap_or_default());
-        let first_header = self.headers.len();
+        let copy = value.map(|value| |out: &mut Vec<u8>| out.extend_from_slice(value));
+        self.records.push((offset, timestamp), key, copy);
         for (name, header_value) in headers {
-            let header_start = self.bytes.len();
-            self.bytes.extend_from_slice(name.as_bytes());
-            self.bytes
-                .extend_from_slice(header_value.unwrap_or_default());
-            self.headers.push(HeaderEntry {
-                start: header_start,
-                name: name.len(),
-                value: header_value.map(<[u8]>::len),
-            });
+            self.records.header(name, header_value);
         }
-        self.entries.push(Entry {
-            offset,
-            timestamp,
-            start,
-            key: key.map(<[u8]>::len),
-            value: value.map(<[u8]>::len),
-            headers: (first_header, self.headers.len()),
-        });
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.records.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.records.is_empty()
     }
 
     /// Bytes of keys, values and headers.
     pub fn byte_len(&self) -> usize {
-        self.bytes.len()
+        self.records.byte_len()
     }
 
     pub fn last_offset(&self) -> Option<Offset> {
-        self.entries.last().map(|entry| entry.offset)
+        self.records.last().map(|(offset, _)| *offset)
     }
 
     /// The record at `index`, which is below [`RecordBatch::len`].
     pub fn get(&self, index: usize) -> Record<'_> {
-        let entry = &self.entries[index];
-        let value_at = entry.start + entry.key.unwrap_or_default();
+        let stored = self.records.get(index);
+        let (offset, timestamp) = *stored.about;
         Record {
-            offset: entry.offset,
-            timestamp: entry.timestamp,
-            key: entry
-                .key
-                .map(|len| &self.bytes[entry.start..entry.start + len]),
-            value: entry.value.map(|len| &self.bytes[value_at..value_at + len]),
-            batch: self,
-            headers: entry.headers,
+            offset,
+            timestamp,
+            key: stored.key,
+            value: stored.value,
+            headers: stored.headers,
         }
     }
 

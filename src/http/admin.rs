@@ -34,7 +34,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let readiness = *admin.readiness.borrow();
+    let readiness = admin.readiness.borrow().clone();
     let reasons = readiness.reasons();
     let ready = reasons.is_empty();
     let status = if ready {

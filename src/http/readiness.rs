@@ -1,10 +1,11 @@
 //! Whether this worker does its work, from facts that the app publishes.
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// The facts. Their owner publishes every change as a new value. The default is the start of a
 /// process, when nothing is ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// The model is verified and loaded on every lane.
     pub model_warm: bool,
@@ -15,6 +16,8 @@ pub struct Readiness {
     pub restoring: usize,
     /// Assigned partitions that are forecast.
     pub serving: usize,
+    /// Since when commits have failed for too long, and what they failed with.
+    pub commits_failing: Option<(Instant, String)>,
     /// The process is about to end.
     pub draining: bool,
 }
@@ -36,11 +39,18 @@ impl Readiness {
             joined,
             restoring,
             serving: _,
+            commits_failing,
             draining,
-        } = *self;
+        } = self;
+        let failing = commits_failing
+            .as_ref()
+            .map_or_else(String::new, |(since, error)| {
+                let seconds = since.elapsed().as_secs();
+                format!("no commit has succeeded for {seconds} s: {error}")
+            });
         let facts = [
             (
-                draining,
+                *draining,
                 "draining",
                 "the worker is shutting down".to_owned(),
             ),
@@ -55,10 +65,11 @@ impl Readiness {
                 "waiting for the first assignment of the consumer group".to_owned(),
             ),
             (
-                restoring > 0,
+                *restoring > 0,
                 "restoring",
                 format!("the windows of {restoring} partitions are being rebuilt"),
             ),
+            (commits_failing.is_some(), "commits", failing),
         ];
         facts
             .into_iter()
@@ -84,13 +95,26 @@ mod tests {
             let reasons = readiness.reasons();
             reasons.iter().map(|reason| reason.code).collect()
         };
-        assert!(codes(ready).is_empty());
+        assert!(codes(ready.clone()).is_empty());
         assert_eq!(codes(Readiness::default()), ["model", "joining"]);
         let restoring = Readiness {
             restoring: 1,
-            ..ready
+            ..ready.clone()
         };
         assert_eq!(codes(restoring), ["restoring"]);
+        let since = Instant::now();
+        let failing = Readiness {
+            commits_failing: Some((since, "producing forecasts failed".to_owned())),
+            ..ready
+        };
+        let [reason] = &failing.reasons()[..] else {
+            panic!("{failing:?}");
+        };
+        assert_eq!(reason.code, "commits");
+        assert_eq!(
+            reason.detail,
+            "no commit has succeeded for 0 s: producing forecasts failed"
+        );
         let draining = Readiness {
             draining: true,
             ..ready

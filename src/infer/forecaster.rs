@@ -1,8 +1,9 @@
 //! A loaded model that turns batches into forecasts.
 //!
 //! One per lane, which owns it: memory is kept from run to run, nothing is shared but the package.
-//! A run of a batch that fails is repeated row by row, so that one row's trouble is its own. A value
-//! that is NaN or infinite makes its row's forecast void; it never leaves here.
+//! A run of a batch that fails is repeated row by row, so that one row's trouble is its own and is
+//! told in the words of its own run. A value that is NaN or infinite makes its row's forecast void;
+//! it never leaves here.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Row};
 use super::contract::Strategy;
 use super::layout::Layout;
-use super::outputs::Outputs;
+use super::outputs::{Outputs, RowFailure};
 use super::package::Package;
 use super::recursion::Recursion;
 use super::session::{Runtime, Session};
@@ -39,8 +40,9 @@ pub struct Forecaster {
     batching: Batching,
     recursion: Recursion,
     values: Vec<f64>,
-    valid: Vec<bool>,
-    failure: Option<String>,
+    /// Of the rows that have been run, in the order of the batch.
+    verdicts: Vec<Result<(), RowFailure>>,
+    failed_run: Option<String>,
 }
 
 /// Why a package's model cannot be run.
@@ -86,8 +88,8 @@ impl Forecaster {
             },
             recursion: Recursion::default(),
             values: Vec::new(),
-            valid: Vec::new(),
-            failure: None,
+            verdicts: Vec::new(),
+            failed_run: None,
         })
     }
 
@@ -137,9 +139,8 @@ impl Forecaster {
         if !Arc::ptr_eq(batch.layout(), self.package.layout()) {
             return Err(ForeignBatch);
         }
-        self.failure = None;
-        self.valid.clear();
-        self.valid.resize(batch.len(), false);
+        self.failed_run = None;
+        self.verdicts.clear();
         self.values
             .resize(batch.len() * batch.layout().row_outputs(), 0.0);
         Ok(())
@@ -147,24 +148,31 @@ impl Forecaster {
 
     /// Runs some rows together, or one by one if that fails.
     fn run_part(&mut self, batch: &Batch, rows: Range<usize>) {
-        let alone = rows.len() == 1;
-        if let Err(detail) = self.attempt(batch, rows.clone()) {
-            self.failure = Some(detail);
-            if !alone {
-                self.run_each(batch, rows);
-            }
+        let Err(detail) = self.attempt(batch, rows.clone()) else {
+            return;
+        };
+        if rows.len() == 1 {
+            let failure = if batch.rows()[rows.start].fits {
+                RowFailure::Run(detail.clone())
+            } else {
+                // As where the model makes something finite of it.
+                RowFailure::InputOutOfRange
+            };
+            self.verdicts.push(Err(failure));
+        } else {
+            self.run_each(batch, rows);
         }
+        self.failed_run = Some(detail);
     }
 
     fn run_each(&mut self, batch: &Batch, rows: Range<usize>) {
         for row in rows {
-            if let Err(detail) = self.attempt(batch, row..row + 1) {
-                self.failure = Some(detail);
-            }
+            self.run_part(batch, row..row + 1);
         }
     }
 
-    /// One run of some rows; on success each of them has its values and its verdict.
+    /// One run of some rows, those after the rows that have a verdict; on success each of them has
+    /// its values and its verdict, on failure none has.
     fn attempt(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), String> {
         if rows.is_empty() {
             return Ok(());
@@ -174,7 +182,7 @@ impl Forecaster {
         let inputs = layout.row_inputs();
         let values = &mut self.values[rows.start * outputs..rows.end * outputs];
         let inputs = &batch.inputs()[rows.start * inputs..rows.end * inputs];
-        let origins = &batch.rows()[rows.clone()];
+        let origins = &batch.rows()[rows];
         match layout.strategy {
             Strategy::Direct => run_direct(&mut self.session, &layout, inputs, values)?,
             Strategy::Recursive => {
@@ -182,28 +190,36 @@ impl Forecaster {
                     .run(&mut self.session, &layout, (inputs, origins), values)?;
             }
         }
-        for ((valid, row), forecast) in self.valid[rows]
-            .iter_mut()
-            .zip(origins)
-            .zip(values.chunks_exact(outputs))
-        {
-            *valid = is_usable(*row, forecast);
-        }
+        let forecasts = values.chunks_exact(outputs);
+        let verdicts = origins.iter().zip(forecasts).map(verdict);
+        self.verdicts.extend(verdicts);
         Ok(())
     }
 
     fn outputs(&self) -> Outputs<'_> {
+        let layout = self.package.layout();
+        assert_eq!(
+            self.verdicts.len() * layout.row_outputs(),
+            self.values.len(),
+            "every row has one verdict"
+        );
         Outputs {
-            layout: self.package.layout(),
+            layout,
             values: &self.values,
-            valid: &self.valid,
-            failure: self.failure.as_deref(),
+            verdicts: &self.verdicts,
+            failed_run: self.failed_run.as_deref(),
         }
     }
 }
 
-fn is_usable(row: Row, forecast: &[f64]) -> bool {
-    row.fits && forecast.iter().all(|value| value.is_finite())
+fn verdict((row, forecast): (&Row, &[f64])) -> Result<(), RowFailure> {
+    if !row.fits {
+        return Err(RowFailure::InputOutOfRange);
+    }
+    if !forecast.iter().all(|value| value.is_finite()) {
+        return Err(RowFailure::NotFinite);
+    }
+    Ok(())
 }
 
 fn run_direct(

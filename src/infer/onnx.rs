@@ -2,12 +2,18 @@
 //!
 //! `package` calls [`scan`] on bytes that nobody has vouched for. It finds the contract, and refuses
 //! what the runtime must not be asked to load: files that are no protobuf, tensors whose data lie in
-//! other files (the runtime would open any path that the model names), and inputs or outputs that
-//! are no tensors. It copies nothing and recurses at most [`DEPTH_MAX`] deep. Field numbers are those
+//! other files (the runtime would open any path that the model names), operators that are neither of
+//! ONNX nor defined in the file, and inputs or outputs that are no tensors. It copies nothing and recurses at most [`DEPTH_MAX`] deep. Field numbers are those
 //! of `onnx.proto`, which never change.
 
 /// Metadata key of the contract.
 pub(super) const CONTRACT_KEY: &[u8] = b"foretell.contract";
+
+/// Field of a `ModelProto`: the functions that its graph may call.
+const FUNCTIONS: u64 = 25;
+
+/// Bytes of a domain in a message.
+const DOMAIN_SHOWN_MAX: usize = 64;
 
 /// Most graphs within graphs (the bodies of `If`, `Loop` and `Scan`).
 const DEPTH_MAX: usize = 8;
@@ -26,6 +32,10 @@ pub enum OnnxError {
     )]
     ExternalData,
     #[error(
+        "it uses an operator of the domain {domain:?}: only the operators of ONNX itself are run; export the model without custom or fused operators"
+    )]
+    CustomOperator { domain: String },
+    #[error(
         "the graph's {port} is not a dense tensor: a model has one float32 tensor as its input and float32 tensors as its outputs"
     )]
     NotATensor { port: &'static str },
@@ -42,14 +52,14 @@ pub(super) struct Scan<'a> {
 pub(super) fn scan(bytes: &[u8]) -> Result<Scan<'_>, OnnxError> {
     const GRAPH: u64 = 7;
     const METADATA_PROPS: u64 = 14;
-    const FUNCTIONS: u64 = 25;
+    let domains = Domains::read(bytes)?;
     let mut contract = None;
     let mut graphs = 0;
     for field in Message::new(bytes) {
         match field? {
             Field::Bytes(GRAPH, graph) => {
                 graphs += 1;
-                scan_graph(graph, 0)?;
+                scan_graph(graph, 0, &domains)?;
             }
             Field::Bytes(METADATA_PROPS, entry) => {
                 let (key, value) = string_pair(entry)?;
@@ -57,7 +67,7 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan<'_>, OnnxError> {
                     contract = Some(value);
                 }
             }
-            Field::Bytes(FUNCTIONS, function) => scan_function(function)?,
+            Field::Bytes(FUNCTIONS, function) => scan_function(function, &domains)?,
             Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
         }
     }
@@ -65,6 +75,48 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan<'_>, OnnxError> {
         return Err(OnnxError::NoGraph);
     }
     Ok(Scan { contract })
+}
+
+/// The domains of operators that a model may use: those of ONNX, and those of its own functions.
+#[derive(Debug)]
+struct Domains<'a> {
+    of_functions: Vec<&'a [u8]>,
+}
+
+impl<'a> Domains<'a> {
+    const OF_ONNX: [&'static [u8]; 3] = [b"", b"ai.onnx", b"ai.onnx.ml"];
+    /// Exporters give all their functions one domain or two.
+    const OF_FUNCTIONS_MAX: usize = 16;
+
+    /// Functions may stand behind the graph that calls them, so this is a walk of its own.
+    fn read(bytes: &'a [u8]) -> Result<Self, OnnxError> {
+        const DOMAIN: u64 = 10;
+        let mut of_functions = Vec::new();
+        for field in Message::new(bytes) {
+            let Field::Bytes(FUNCTIONS, function) = field? else {
+                continue;
+            };
+            for part in Message::within(function) {
+                if let Field::Bytes(DOMAIN, domain) = part?
+                    && !of_functions.contains(&domain.bytes)
+                    && of_functions.len() < Self::OF_FUNCTIONS_MAX
+                {
+                    of_functions.push(domain.bytes);
+                }
+            }
+        }
+        Ok(Self { of_functions })
+    }
+
+    fn check(&self, domain: &[u8]) -> Result<(), OnnxError> {
+        if Self::OF_ONNX.contains(&domain) || self.of_functions.contains(&domain) {
+            return Ok(());
+        }
+        let shown = &domain[..domain.len().min(DOMAIN_SHOWN_MAX)];
+        Err(OnnxError::CustomOperator {
+            domain: String::from_utf8_lossy(shown).into_owned(),
+        })
+    }
 }
 
 /// `StringStringEntryProto`.
@@ -81,7 +133,7 @@ fn string_pair(bytes: Slice<'_>) -> Result<(&[u8], &[u8]), OnnxError> {
 }
 
 /// `GraphProto`.
-fn scan_graph(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
+fn scan_graph(bytes: Slice<'_>, depth: usize, domains: &Domains<'_>) -> Result<(), OnnxError> {
     const NODE: u64 = 1;
     const INITIALIZER: u64 = 5;
     const INPUT: u64 = 11;
@@ -92,7 +144,7 @@ fn scan_graph(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
     }
     for field in Message::within(bytes) {
         match field? {
-            Field::Bytes(NODE, node) => scan_node(node, depth)?,
+            Field::Bytes(NODE, node) => scan_node(node, depth, domains)?,
             Field::Bytes(INITIALIZER, tensor) => scan_tensor(tensor)?,
             Field::Bytes(SPARSE_INITIALIZER, tensor) => scan_sparse_tensor(tensor)?,
             // Bodies may pass sequences to each other; only the model's own ports must be tensors.
@@ -104,20 +156,36 @@ fn scan_graph(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
     Ok(())
 }
 
-/// `FunctionProto`: nodes only.
-fn scan_function(bytes: Slice<'_>) -> Result<(), OnnxError> {
+/// `FunctionProto`: nodes, and the attributes that have a default.
+fn scan_function(bytes: Slice<'_>, domains: &Domains<'_>) -> Result<(), OnnxError> {
     const NODE: u64 = 7;
+    const ATTRIBUTE_PROTO: u64 = 11;
     for field in Message::within(bytes) {
-        if let Field::Bytes(NODE, node) = field? {
-            scan_node(node, 0)?;
+        match field? {
+            Field::Bytes(NODE, node) => scan_node(node, 0, domains)?,
+            Field::Bytes(ATTRIBUTE_PROTO, attribute) => scan_attribute(attribute, 0, domains)?,
+            Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
         }
     }
     Ok(())
 }
 
-/// `NodeProto` and its `AttributeProto`s, which may hold tensors and graphs.
-fn scan_node(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
+/// `NodeProto`.
+fn scan_node(bytes: Slice<'_>, depth: usize, domains: &Domains<'_>) -> Result<(), OnnxError> {
     const ATTRIBUTE: u64 = 5;
+    const DOMAIN: u64 = 7;
+    for field in Message::within(bytes) {
+        match field? {
+            Field::Bytes(ATTRIBUTE, attribute) => scan_attribute(attribute, depth, domains)?,
+            Field::Bytes(DOMAIN, domain) => domains.check(domain.bytes)?,
+            Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
+        }
+    }
+    Ok(())
+}
+
+/// `AttributeProto`, which may hold tensors and graphs.
+fn scan_attribute(bytes: Slice<'_>, depth: usize, domains: &Domains<'_>) -> Result<(), OnnxError> {
     const TENSOR: u64 = 5;
     const GRAPH: u64 = 6;
     const TENSORS: u64 = 10;
@@ -125,16 +193,11 @@ fn scan_node(bytes: Slice<'_>, depth: usize) -> Result<(), OnnxError> {
     const SPARSE_TENSOR: u64 = 22;
     const SPARSE_TENSORS: u64 = 23;
     for field in Message::within(bytes) {
-        let Field::Bytes(ATTRIBUTE, attribute) = field? else {
-            continue;
-        };
-        for part in Message::within(attribute) {
-            match part? {
-                Field::Bytes(TENSOR | TENSORS, tensor) => scan_tensor(tensor)?,
-                Field::Bytes(SPARSE_TENSOR | SPARSE_TENSORS, tensor) => scan_sparse_tensor(tensor)?,
-                Field::Bytes(GRAPH | GRAPHS, graph) => scan_graph(graph, depth + 1)?,
-                Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
-            }
+        match field? {
+            Field::Bytes(TENSOR | TENSORS, tensor) => scan_tensor(tensor)?,
+            Field::Bytes(SPARSE_TENSOR | SPARSE_TENSORS, tensor) => scan_sparse_tensor(tensor)?,
+            Field::Bytes(GRAPH | GRAPHS, graph) => scan_graph(graph, depth + 1, domains)?,
+            Field::Bytes(..) | Field::Number(..) | Field::Fixed => {}
         }
     }
     Ok(())
@@ -350,6 +413,43 @@ mod tests {
             );
         }
         assert!(scan(&field(7, &field(5, &[14 << 3, 0]))).is_ok());
+
+        let in_a_node = field(7, &field(5, &field(5, &tensor)));
+        let in_a_default = field(11, &field(5, &tensor));
+        for parts in [in_a_node, in_a_default] {
+            let model = [field(7, &[]), function(&parts)].concat();
+            assert_eq!(scan(&model).unwrap_err(), OnnxError::ExternalData);
+        }
+    }
+
+    /// A function of a model, whose field has a number of two bytes.
+    fn function(parts: &[u8]) -> Vec<u8> {
+        let [first, length @ ..] = &field(1, parts)[..] else {
+            unreachable!("a field has a tag");
+        };
+        assert_eq!(*first, 0x0a);
+        [&[0xca, 0x01], length].concat()
+    }
+
+    #[test]
+    fn operators_of_other_domains_are_refused_unless_the_model_defines_them() {
+        let model = |domain: &[u8]| field(7, &field(1, &field(7, domain)));
+        for domain in [&b""[..], b"ai.onnx", b"ai.onnx.ml"] {
+            assert!(scan(&model(domain)).is_ok());
+        }
+        let custom = OnnxError::CustomOperator {
+            domain: "com.acme".to_owned(),
+        };
+        let calls = model(b"com.acme");
+        assert_eq!(scan(&calls).unwrap_err(), custom);
+        let nested = field(1, &field(5, &field(6, &field(1, &field(7, b"com.acme")))));
+        assert_eq!(scan(&field(7, &nested)).unwrap_err(), custom);
+
+        let defines = function(&field(10, b"com.acme"));
+        assert!(scan(&[calls.clone(), defines].concat()).is_ok());
+        let other = function(&[field(10, b"other"), field(7, &field(7, b"com.acme"))].concat());
+        assert_eq!(scan(&[calls, other.clone()].concat()).unwrap_err(), custom);
+        assert_eq!(scan(&[field(7, &[]), other].concat()).unwrap_err(), custom);
     }
 
     #[test]

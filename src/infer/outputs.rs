@@ -9,8 +9,21 @@ use super::layout::Layout;
 pub struct Outputs<'a> {
     pub(super) layout: &'a Layout,
     pub(super) values: &'a [f64],
-    pub(super) valid: &'a [bool],
-    pub(super) failure: Option<&'a str>,
+    /// One for each row of the batch.
+    pub(super) verdicts: &'a [Result<(), RowFailure>],
+    pub(super) failed_run: Option<&'a str>,
+}
+
+/// Why a row has no forecast. It follows from the row alone, whatever shared its run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowFailure {
+    /// What ONNX Runtime said of the run of this row alone.
+    #[error("{0}")]
+    Run(String),
+    #[error("the model gave NaN or an infinite value for this window")]
+    NotFinite,
+    #[error("a value of this window does not fit a float32 once it is scaled")]
+    InputOutOfRange,
 }
 
 /// The forecast of one row: per target `horizon` means, then `horizon` values of each quantile.
@@ -23,27 +36,29 @@ pub struct RowForecast<'a> {
 impl<'a> Outputs<'a> {
     /// Rows, valid or not: as many as the batch had.
     pub fn len(&self) -> usize {
-        self.valid.len()
+        self.verdicts.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.valid.is_empty()
+        self.verdicts.is_empty()
     }
 
-    /// The forecast of the batch's row `index`, which is below [`Outputs::len`]. `None` when the
-    /// model failed on it alone, a value of it is NaN or infinite, or its input did not fit a
-    /// float32: there is nothing to publish.
-    pub fn row(&self, index: usize) -> Option<RowForecast<'a>> {
+    /// The forecast of the batch's row `index`, which is below [`Outputs::len`].
+    ///
+    /// # Errors
+    /// When there is nothing to publish.
+    pub fn row(&self, index: usize) -> Result<RowForecast<'a>, &'a RowFailure> {
         let length = self.layout.row_outputs();
-        self.valid[index].then(|| RowForecast {
+        self.verdicts[index].as_ref().map(|()| RowForecast {
             layout: self.layout,
             values: &self.values[index * length..(index + 1) * length],
         })
     }
 
-    /// What ONNX Runtime said of the last run of this batch that failed, for the log.
-    pub fn failure(&self) -> Option<&'a str> {
-        self.failure
+    /// What ONNX Runtime said of the last run of this batch that failed. For the log: the run may
+    /// have had many rows, and each of them a forecast in the end.
+    pub fn failed_run(&self) -> Option<&'a str> {
+        self.failed_run
     }
 }
 

@@ -171,7 +171,8 @@ impl Assigner {
             Some(Phase::Restoring { .. } | Phase::Serving { .. }) | None => return Ok(()),
         }
         if first_start {
-            // A crash before the first commit must not resolve "latest" again, further on.
+            // A crash before the first commit must not resolve "latest" again, further on. It advances
+            // nothing, so its progress is nobody's.
             let mut start = OutputBatch::new(partition, epoch, position);
             start.metadata = step.metadata(position).encode();
             self.settings
@@ -183,6 +184,7 @@ impl Assigner {
         let wake = Arc::clone(&self.settings.lanes[lane].wake);
         let (sender, receiver) = queue(self.settings.queue, wake);
         let serving = Serving::new((partition, epoch), step, position, receiver);
+        let progress = serving.progress.clone();
         self.command(lane, LaneCommand::Serve(Box::new(serving)))?;
         self.phases.insert(partition, Phase::Serving { lane });
         info!(%partition, %position, lane, "serving");
@@ -193,6 +195,7 @@ impl Assigner {
                 epoch,
                 at: position,
                 queue: sender,
+                progress,
             })
             .map_err(|_closed| AssignerError::Gone("the poll thread"))
     }

@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::model::ServingModel;
 use super::outputs::{Build, ModelText};
-use super::round::{Outlets, Round, Serving};
+use super::round::{OutputSettings, Round, Serving};
 use crate::domain::{PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
 use crate::produce::{CommitterInput, ForecastEncoder, Room};
@@ -40,12 +40,14 @@ pub enum LaneCommand {
 pub struct LaneSettings {
     /// Number of the lane, for its metrics.
     pub index: usize,
-    /// Most rows in one run.
+    /// Most rows in one round; a run of the model takes fewer, see `infer`.
     pub batch_max: usize,
-    pub outlets: Outlets,
+    pub outputs: OutputSettings,
     pub encoder: ForecastEncoder,
     /// Shared by all lanes of the worker.
     pub room: Room,
+    /// The time now, read once a round; it decides emission only.
+    pub wall_clock: fn() -> Timestamp,
 }
 
 /// Why a lane ended early. A run that fails is no reason: its rows are `forecast_failed`.
@@ -57,7 +59,7 @@ pub enum LaneError {
     CommitterGone,
 }
 
-/// Records that a round may take for each row of its batch: duplicates and late ones need no row.
+/// Records that a round may take for each row of `batch_max`: duplicates and late ones need no row.
 const RECORDS_PER_ROW: usize = 4;
 /// How often the busy share is published.
 const BUSY_EVERY: Duration = Duration::from_secs(1);
@@ -178,13 +180,14 @@ impl Lane {
         self.drain();
         let folded = Instant::now();
         metrics::round_folded(&self.round.counts, folded - began);
+        metrics::decoded(&self.round.decoded);
         let rows = self.round.batch.len();
         let outputs = self.model.forecaster.run(&self.round.batch)?;
         let ran = Instant::now();
         if rows > 0 {
             metrics::batch_inferred(rows, ran - folded);
         }
-        if let Some(failure) = outputs.failure() {
+        if let Some(failure) = outputs.failed_run() {
             warn!(
                 rows,
                 failure, "a run of the model failed; rows that fail alone are dead-lettered"
@@ -192,11 +195,11 @@ impl Lane {
         }
         let build = Build {
             model: &self.text,
-            outlets: &self.settings.outlets,
+            settings: &self.settings.outputs,
             encoder: &self.settings.encoder,
             names: &self.round.names,
             outputs: &outputs,
-            now: Timestamp(jiff::Timestamp::now().as_millisecond()),
+            now: (self.settings.wall_clock)(),
         };
         let mut batches = Vec::with_capacity(self.round.drafts.len());
         for draft in &mut self.round.drafts {
@@ -229,7 +232,7 @@ impl Lane {
             let index = (self.turn + turn) % partitions;
             let serving = &mut self.servings[index];
             let rows_end = (self.round.batch.len() + rows_share).min(rows_max);
-            let context = (&self.model, &self.settings.outlets);
+            let context = (&self.model, &self.settings.outputs);
             self.round.take((index, serving), share, rows_end, context);
         }
         self.turn = (self.turn + 1) % partitions.max(1);

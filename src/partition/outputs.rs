@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp};
+use crate::domain::{
+    DeadLetterReason, Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp,
+};
 use crate::infer::{Outputs, RowForecast};
 use crate::produce::{DeadLetter, Destination, ForecastEncoder, OutputBatch};
 
 use super::model::ServingModel;
-use super::round::{DEADLINE_HEADER, Draft, Due, Kind, Outlets, Pending, Serving};
+use super::round::{DEADLINE_HEADER, Draft, Due, OutputSettings, Pending, PendingOutput, Serving};
 
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";
-
-/// What is wrong with an output when the run itself did not fail.
-const NOT_FINITE: &str = "the model gave NaN or an infinite value for this window";
 
 /// The header of a forecast that counts the headers of its observation that were too large to copy.
 pub const LEFT_OUT_HEADER: &str = "foretell.headers_left_out";
@@ -27,7 +26,7 @@ const OUTPUT_BYTES_GUESS: usize = 512;
 /// What all output batches of a round have in common.
 pub(super) struct Build<'a> {
     pub(super) model: &'a ModelText,
-    pub(super) outlets: &'a Outlets,
+    pub(super) settings: &'a OutputSettings,
     pub(super) encoder: &'a ForecastEncoder,
     /// Series names of the round.
     pub(super) names: &'a str,
@@ -74,15 +73,17 @@ impl Build<'_> {
         batch.to = draft.to;
         batch.metadata = std::mem::take(&mut draft.metadata);
         batch.newest = draft.newest;
+        batch.progress = serving.progress.clone();
         batch.outcomes = draft.outcomes;
         batch.reserve(pending.len(), OUTPUT_BYTES_GUESS);
         for item in pending {
             let record = item.batch.get(item.index);
-            let outcome = match &item.kind {
-                Kind::Due(due) => self.forecast(&mut batch, due, &record),
-                Kind::Refused { rejection, detail } => {
+            let outcome = match &item.output {
+                PendingOutput::Due(due) => self.forecast(&mut batch, due, &record),
+                PendingOutput::Refused { rejection, detail } => {
                     let text = detail.as_ref().map(ToString::to_string);
-                    self.dead_letter(&mut batch, rejection.label(), text.as_deref(), &record);
+                    let reason = DeadLetterReason::Rejected(*rejection);
+                    self.dead_letter(&mut batch, reason, text.as_deref(), &record);
                     Outcome::Rejected(*rejection)
                 }
             };
@@ -95,10 +96,14 @@ impl Build<'_> {
         if self.is_expired(record) {
             return Outcome::Expired;
         }
-        let Some(row) = self.outputs.row(due.row) else {
-            let detail = self.outputs.failure().unwrap_or(NOT_FINITE);
-            self.dead_letter(batch, Outcome::MODEL_OUTPUT_INVALID, Some(detail), record);
-            return Outcome::ForecastFailed;
+        let row = match self.outputs.row(due.row) {
+            Ok(row) => row,
+            Err(failure) => {
+                let detail = failure.to_string();
+                let reason = DeadLetterReason::ModelOutputInvalid;
+                self.dead_letter(batch, reason, Some(&detail), record);
+                return Outcome::ForecastFailed;
+            }
         };
         let series = self
             .names
@@ -108,7 +113,7 @@ impl Build<'_> {
             let forecast = Forecast {
                 series,
                 origin: due.origin,
-                step_ms: self.outlets.step_ms,
+                step_ms: self.settings.step_ms,
                 targets,
                 model: ModelName {
                     name: &self.model.name,
@@ -116,7 +121,7 @@ impl Build<'_> {
                     digest: &self.model.digest,
                 },
                 source: Source {
-                    topic: &self.outlets.input_topic,
+                    topic: &self.settings.input_topic,
                     partition: batch.partition,
                     offset: due.offset,
                 },
@@ -136,7 +141,7 @@ impl Build<'_> {
     /// What does not fit is left out and counted in a header: a forecast that is larger than the
     /// producer takes would end the worker, and again at each restart.
     fn copy_headers(&self, batch: &mut OutputBatch, record: &Record<'_>) {
-        let is_wanted = |name: &str| self.outlets.copy_headers.iter().any(|it| it == name);
+        let is_wanted = |name: &str| self.settings.copy_headers.iter().any(|it| it == name);
         let mut room = COPIED_BYTES_MAX;
         let mut left_out: u32 = 0;
         for (name, value) in record.headers().filter(|(name, _)| is_wanted(name)) {
@@ -185,11 +190,11 @@ impl Build<'_> {
     fn dead_letter(
         &self,
         batch: &mut OutputBatch,
-        reason: &str,
+        reason: DeadLetterReason,
         detail: Option<&str>,
         record: &Record<'_>,
     ) {
-        let topic = &self.outlets.input_topic;
+        let topic = &self.settings.input_topic;
         DeadLetter {
             reason,
             detail,
@@ -201,7 +206,7 @@ impl Build<'_> {
 
     /// Past the record's own deadline, or older than anybody wants.
     fn is_expired(&self, record: &Record<'_>) -> bool {
-        let too_old = self.outlets.max_age.is_some_and(|age| {
+        let too_old = self.settings.max_age.is_some_and(|age| {
             let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             record
                 .timestamp

@@ -1,19 +1,15 @@
 //! The replay that brings a partition's windows back, and the proof that they are the very windows
 //! that its last owner left behind.
 //!
-//! Pure over a function that reads a range of records: a restore thread gives it a consumer. It emits
-//! nothing and decides nothing but where to start again.
-
-use tracing::{error, warn};
+//! Pure over a function that reads a range of records: a restore thread gives it a consumer, and tells
+//! what came of it. It decides nothing but where to start again.
 
 use super::lineage::Lineage;
 use super::step::Step;
 use crate::decode::Decoder;
 use crate::domain::{
-    CommitMetadata, CommitMetadataError, NextOffset, PartitionId, RebuildPoint, RecordBatch,
-    Timestamp,
+    CommitMetadata, CommitMetadataError, NextOffset, RebuildPoint, RecordBatch, Timestamp,
 };
-use crate::telemetry::metrics::{self, RestoreResult};
 use crate::window::{FOLD_VERSION, Table, WindowConfig};
 
 /// What a rebuild knows before it reads.
@@ -117,9 +113,27 @@ const fn unknown_time(offset: NextOffset) -> RebuildPoint {
 /// What the windows of a partition are made with.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh<'a> {
-    pub partition: PartitionId,
     pub windows: WindowConfig,
     pub decoder: &'a Decoder,
+}
+
+/// A state that a replay brought back.
+#[derive(Debug)]
+pub struct Rebuilt {
+    pub step: Step,
+    pub finding: Finding,
+    /// The first record that each attempt read; more than one when the earlier ones did not agree.
+    pub attempts: Vec<NextOffset>,
+}
+
+/// Whether a rebuilt state is the one that was left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    Agreed,
+    /// Not from the lowest offset on that may be read: forecasts are partial for a while.
+    NeverAgreed,
+    /// There was nothing to compare with.
+    Unproven,
 }
 
 /// Gives the records of a range to a fold, batch by batch; `false` when it stopped before the end
@@ -136,9 +150,10 @@ pub fn rebuild<E>(
     fresh: Fresh<'_>,
     mut plan: RebuildPlan,
     read: &mut ReadRange<'_, E>,
-) -> Result<Option<Step>, E> {
-    let partition = fresh.partition;
+) -> Result<Option<Rebuilt>, E> {
+    let mut attempts = Vec::new();
     loop {
+        attempts.push(plan.from.offset);
         let windows = Table::resume_at(fresh.windows, plan.from);
         let mut step = Step::new(fresh.decoder.clone(), windows, plan.lineage);
         let whole = read((plan.from.offset, plan.committed), &mut |batch| {
@@ -149,30 +164,32 @@ pub fn rebuild<E>(
         if !whole {
             return Ok(None);
         }
-        let Some(proof) = plan.proof else {
-            metrics::restore_attempt(RestoreResult::Unproven);
-            return Ok(Some(step));
+        let finding = match plan.proof {
+            None => Finding::Unproven,
+            Some(proof) if proof.holds(step.windows()) => Finding::Agreed,
+            Some(proof) => {
+                if let Some(from) = further_back(plan.from.offset, plan.committed, proof.floor) {
+                    plan.from = unknown_time(from);
+                    continue;
+                }
+                step = step.with_lineage(Lineage {
+                    whole_from: plan.committed,
+                    ..plan.lineage
+                });
+                Finding::NeverAgreed
+            }
         };
-        let rebuilt = step.windows();
-        if rebuilt.checksum() == proof.checksum && rebuilt.stream_time() == proof.stream_time {
-            metrics::restore_attempt(RestoreResult::Agreed);
-            return Ok(Some(step));
-        }
-        let Some(from) = further_back(plan.from.offset, plan.committed, proof.floor) else {
-            metrics::restore_attempt(RestoreResult::NeverAgreed);
-            error!(
-                %partition, committed = %plan.committed, floor = %proof.floor,
-                "no replay agrees with the committed checksum; the partition goes on and its forecasts are partial until its windows have moved on"
-            );
-            let lineage = Lineage {
-                whole_from: plan.committed,
-                ..plan.lineage
-            };
-            return Ok(Some(step.with_lineage(lineage)));
-        };
-        metrics::restore_attempt(RestoreResult::FurtherBack);
-        warn!(%partition, from = %plan.from.offset, next = %from, "the rebuilt state differs from the committed checksum; the replay starts again from further back");
-        plan.from = unknown_time(from);
+        return Ok(Some(Rebuilt {
+            step,
+            finding,
+            attempts,
+        }));
+    }
+}
+
+impl Proof {
+    fn holds(&self, rebuilt: &Table) -> bool {
+        rebuilt.checksum() == self.checksum && rebuilt.stream_time() == self.stream_time
     }
 }
 

@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::lineage::Lineage;
-use super::rebuild::{Fresh, RebuildPlan, rebuild};
+use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, rebuild};
 use super::step::Step;
 use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId, Timestamp};
 use crate::ownership::Ownership;
-use crate::telemetry::metrics;
+use crate::permission::Refusals;
+use crate::telemetry::metrics::{self, RestoreResult};
 use crate::window::{Table, WindowConfig};
 
 /// What a restore is configured by.
@@ -54,6 +55,21 @@ pub enum RestoreError {
         log_start: NextOffset,
         log_end: NextOffset,
     },
+    #[error(
+        "restoring partition {partition} has been refused for {waited:?}: {error}; grant the worker's principal READ and DESCRIBE on the topic and the group, as docs/runbook.md lists, then restart"
+    )]
+    Forbidden {
+        partition: PartitionId,
+        error: ReplayError,
+        waited: Duration,
+    },
+    #[error(
+        "partition {partition} cannot be rebuilt: {error}; a batch is damaged in the broker's log, or made in a way that this release does not know. Windows are not rebuilt around it: see docs/runbook.md on damage"
+    )]
+    Damaged {
+        partition: PartitionId,
+        error: ReplayError,
+    },
     #[error(transparent)]
     Replay(#[from] ReplayError),
 }
@@ -68,9 +84,10 @@ pub struct Restorer {
 
 /// Offsets looked through for the newest committed record: the last ones may be transaction markers.
 const NEWEST_AMONG_MAX: i64 = 1_000;
-/// Wait before a restore is tried again after an error, doubled up to the maximum.
+/// Wait before a restore is tried again after an error, doubled up to the maximum, which also bounds
+/// how late a thread notices that the partition was taken away.
 const BACK_OFF: Duration = Duration::from_millis(100);
-const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 impl Restorer {
     pub fn new(settings: RestoreSettings, replayer: Replayer, ownership: Ownership) -> Self {
@@ -85,18 +102,37 @@ impl Restorer {
     /// is not served meanwhile. `None` when it was taken away again.
     ///
     /// # Errors
-    /// When the committed offset is not in the log any more.
+    /// When the committed offset is not in the log any more, the log is damaged, or the worker has
+    /// not been allowed to read for a minute.
     pub fn restore(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
         let mut back_off = BACK_OFF;
         let began = Instant::now();
+        let mut refusals = Refusals::default();
         while self.is_ours(assigned) {
             match self.attempt(assigned) {
                 Ok(restored) => {
                     metrics::restored(began.elapsed());
                     return Ok(restored);
                 }
-                Err(error @ RestoreError::OutOfRange { .. }) => return Err(error),
+                Err(RestoreError::Replay(error)) if error.is_damaged() => {
+                    let partition = assigned.partition;
+                    return Err(RestoreError::Damaged { partition, error });
+                }
+                Err(
+                    error @ (RestoreError::OutOfRange { .. }
+                    | RestoreError::Damaged { .. }
+                    | RestoreError::Forbidden { .. }),
+                ) => return Err(error),
                 Err(RestoreError::Replay(error)) => {
+                    if !error.is_forbidden() {
+                        refusals.end();
+                    } else if let Some(waited) = refusals.refused() {
+                        return Err(RestoreError::Forbidden {
+                            partition: assigned.partition,
+                            error,
+                            waited,
+                        });
+                    }
                     warn!(partition = %assigned.partition, %error, retry_in = ?back_off, "restore failed");
                     std::thread::park_timeout(back_off);
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
@@ -111,7 +147,8 @@ impl Restorer {
     }
 
     fn attempt(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
-        let log = self.replayer.committed(assigned.partition)?;
+        let wanted = || self.is_ours(assigned);
+        let log = self.replayer.committed(assigned.partition, &wanted)?;
         let Some((committed, metadata)) = &log.stable else {
             return Ok(Some(self.first_start(assigned, &log)?));
         };
@@ -132,7 +169,7 @@ impl Restorer {
                     partition = %assigned.partition, %committed, %reason,
                     "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
                 );
-                let from = self.lookback_start(assigned.partition, *committed, log.log_start)?;
+                let from = self.lookback_start(assigned, *committed, log.log_start)?;
                 RebuildPlan::unproven(config_hash, *committed, from)
             }
         };
@@ -150,7 +187,9 @@ impl Restorer {
     fn first_start(&self, assigned: Assigned, log: &Committed) -> Result<Restored, RestoreError> {
         let start = self
             .replayer
-            .resolve(assigned.partition, self.settings.start, log)?;
+            .resolve(assigned.partition, self.settings.start, log, &|| {
+                self.is_ours(assigned)
+            })?;
         info!(partition = %assigned.partition, %start, "first start of this group");
         let lineage = Lineage {
             config_hash: self.settings.config_hash,
@@ -170,26 +209,28 @@ impl Restorer {
     /// Where reading starts when nothing is known of the state.
     fn lookback_start(
         &self,
-        partition: PartitionId,
+        assigned: Assigned,
         committed: NextOffset,
         log_start: NextOffset,
     ) -> Result<NextOffset, RestoreError> {
         let Some(lookback) = self.settings.lookback else {
             return Ok(log_start);
         };
-        let Some(newest) = self.newest_before(partition, committed, log_start)? else {
+        let Some(newest) = self.newest_before(assigned, committed, log_start)? else {
             return Ok(log_start);
         };
         let back = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         let time = Timestamp(newest.0.saturating_sub(back));
-        let found = self.replayer.offset_at(partition, time)?;
+        let found = self
+            .replayer
+            .offset_at(assigned.partition, time, &|| self.is_ours(assigned))?;
         Ok(found.unwrap_or(committed).clamp(log_start, committed))
     }
 
     /// Record timestamp of the newest of the last records that were committed.
     fn newest_before(
         &self,
-        partition: PartitionId,
+        assigned: Assigned,
         committed: NextOffset,
         log_start: NextOffset,
     ) -> Result<Option<Timestamp>, RestoreError> {
@@ -198,9 +239,10 @@ impl Restorer {
             .max(log_start);
         let mut newest = None;
         self.replayer
-            .replay(partition, (from, committed), &mut |batch| {
+            .replay(assigned.partition, (from, committed), &mut |batch| {
                 newest = newest.max(batch.iter().filter_map(|record| record.timestamp).max());
-                true
+                // Whoever rebuilds with less than the newest finds out that the partition is gone.
+                self.is_ours(assigned)
             })?;
         Ok(newest)
     }
@@ -209,11 +251,10 @@ impl Restorer {
     fn rebuild(&self, assigned: Assigned, plan: RebuildPlan) -> Result<Option<Step>, RestoreError> {
         let partition = assigned.partition;
         let fresh = Fresh {
-            partition,
             windows: self.settings.windows,
             decoder: &self.settings.decoder,
         };
-        rebuild(fresh, plan, &mut |(from, to), fold| {
+        let rebuilt = rebuild::<RestoreError>(fresh, plan, &mut |(from, to), fold| {
             let began = Instant::now();
             let records = self.replayer.replay(partition, (from, to), &mut |batch| {
                 fold(batch);
@@ -222,6 +263,34 @@ impl Restorer {
             metrics::replayed(records, began.elapsed());
             info!(%partition, %from, %to, records, took = ?began.elapsed(), "replayed");
             Ok(self.is_ours(assigned))
-        })
+        })?;
+        Ok(rebuilt.map(|rebuilt| {
+            report(partition, plan.committed, &rebuilt);
+            rebuilt.step
+        }))
+    }
+}
+
+/// Counts every attempt and says what a person should know of them.
+fn report(partition: PartitionId, committed: NextOffset, rebuilt: &Rebuilt) {
+    let Rebuilt {
+        step: _,
+        finding,
+        attempts,
+    } = rebuilt;
+    for pair in attempts.windows(2) {
+        metrics::restore_attempt(RestoreResult::FurtherBack);
+        warn!(%partition, from = %pair[0], next = %pair[1], "the rebuilt state differed from the committed checksum; the replay started again from further back");
+    }
+    metrics::restore_attempt(match finding {
+        Finding::Agreed => RestoreResult::Agreed,
+        Finding::NeverAgreed => RestoreResult::NeverAgreed,
+        Finding::Unproven => RestoreResult::Unproven,
+    });
+    if *finding == Finding::NeverAgreed {
+        error!(
+            %partition, %committed, floor = attempts.last().map(tracing::field::display),
+            "no replay agrees with the committed checksum; the partition goes on and its forecasts are partial until its windows have moved on"
+        );
     }
 }

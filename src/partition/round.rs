@@ -2,11 +2,13 @@
 //!
 //! A due window is copied into the batch as it falls due, since the next record of its series may
 //! come in the same round. The wall clock is not read here: the lane passes the time at which the
-//! outputs are built, which decides emission only.
+//! outputs are built, which decides emission only. A clock that only measures is.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::consume::QueueReceiver;
 use crate::decode::Undecodable;
@@ -15,6 +17,7 @@ use crate::domain::{
     Timestamp,
 };
 use crate::infer::Batch;
+use crate::telemetry::Progress;
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
 
@@ -30,6 +33,8 @@ pub struct Serving {
     /// Position after the last record folded.
     pub position: NextOffset,
     pub queue: QueueReceiver,
+    /// How far this assignment is committed, for the poll thread to tell.
+    pub progress: Progress,
     /// The batch that is being worked on, and the next record in it.
     pub(super) current: Option<(Arc<RecordBatch>, usize)>,
 }
@@ -47,6 +52,7 @@ impl Serving {
             step,
             position,
             queue,
+            progress: Progress::at(position),
             current: None,
         }
     }
@@ -70,7 +76,7 @@ impl Serving {
 
 /// Where outputs go and what they carry besides the forecast.
 #[derive(Clone, Debug)]
-pub struct Outlets {
+pub struct OutputSettings {
     pub input_topic: String,
     /// Length of a step, in milliseconds.
     pub step_ms: i64,
@@ -85,21 +91,30 @@ pub struct Outlets {
 /// The header with the time after which nobody wants the forecast: milliseconds since the epoch.
 pub const DEADLINE_HEADER: &str = "deadline_ms";
 
-/// Something that has an output.
+/// A record that has an output.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) batch: Arc<RecordBatch>,
     pub(super) index: usize,
-    pub(super) kind: Kind,
+    pub(super) output: PendingOutput,
 }
 
+/// What is known of an output before the model runs.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum PendingOutput {
     Due(Due),
     Refused {
         rejection: Rejection,
         detail: Option<Undecodable>,
     },
+}
+
+/// What folding a record led to.
+#[derive(Debug)]
+enum Folded {
+    /// Its outcome, where it has no output.
+    Done(Outcome),
+    Pending(PendingOutput),
 }
 
 /// What a forecast needs of the state at the moment it fell due.
@@ -131,6 +146,24 @@ pub(super) struct Draft {
     pub(super) metadata: String,
 }
 
+/// Chooses the records whose decoding is measured: two looks at the clock for each record would cost up
+/// to a tenth of what they measure.
+#[derive(Debug, Default)]
+struct Sampler {
+    until_next: u32,
+}
+
+impl Sampler {
+    /// A prime, so that records that come in turns do not always meet the same series.
+    const ONE_IN: u32 = 61;
+
+    fn is_next(&mut self) -> bool {
+        let is_next = self.until_next == 0;
+        self.until_next = self.until_next.checked_sub(1).unwrap_or(Self::ONE_IN - 1);
+        is_next
+    }
+}
+
 /// The memory of a lane's rounds, used again for each.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -139,6 +172,9 @@ pub(super) struct Round {
     pub(super) pending: Vec<Pending>,
     pub(super) drafts: Vec<Draft>,
     pub(super) counts: RoundCounts,
+    /// How long the measured records took to decode.
+    pub(super) decoded: Vec<Duration>,
+    sampler: Sampler,
     /// The window of one series, before it is scaled.
     values: Vec<f64>,
 }
@@ -152,6 +188,8 @@ impl Round {
             pending: Vec::new(),
             drafts: Vec::new(),
             counts: RoundCounts::default(),
+            decoded: Vec::new(),
+            sampler: Sampler::default(),
             values: Vec::new(),
         }
     }
@@ -161,6 +199,7 @@ impl Round {
         self.names.clear();
         self.pending.clear();
         self.drafts.clear();
+        self.decoded.clear();
         self.counts = RoundCounts::default();
     }
 
@@ -170,7 +209,7 @@ impl Round {
         (index, serving): (usize, &mut Serving),
         share: usize,
         rows_max: usize,
-        (model, outlets): (&ServingModel, &Outlets),
+        (model, settings): (&ServingModel, &OutputSettings),
     ) {
         let first_pending = self.pending.len();
         let from = serving.position;
@@ -178,7 +217,7 @@ impl Round {
         let mut newest = None;
         let placed = Placed {
             partition: serving.partition,
-            partitions: outlets.partitions,
+            partitions: settings.partitions,
         };
         let mut taken = 0;
         while taken < share && self.batch.len() < rows_max {
@@ -196,18 +235,14 @@ impl Round {
             );
             serving.position = record.offset.next();
             newest = newest.max(record.timestamp);
-            let kind = match self.fold(&mut serving.step, &record, placed, model) {
-                Ok(outcome) => {
-                    outcomes.add(outcome);
-                    continue;
-                }
-                Err(kind) => kind,
-            };
-            self.pending.push(Pending {
-                batch: Arc::clone(&batch),
-                index: at,
-                kind,
-            });
+            match self.fold(&mut serving.step, &record, placed, model) {
+                Folded::Done(outcome) => outcomes.add(outcome),
+                Folded::Pending(output) => self.pending.push(Pending {
+                    batch: Arc::clone(&batch),
+                    index: at,
+                    output,
+                }),
+            }
         }
         if serving.position > from {
             self.drafts.push(Draft {
@@ -222,36 +257,40 @@ impl Round {
         }
     }
 
-    /// `Ok` for a record that needs no output, `Err` for one that does.
     fn fold(
         &mut self,
         step: &mut Step,
         record: &Record<'_>,
         placed: Placed,
         model: &ServingModel,
-    ) -> Result<Outcome, Kind> {
-        let stepped = step.fold(record, Some(placed));
+    ) -> Folded {
+        let began = self.sampler.is_next().then(Instant::now);
+        let decoded = &mut self.decoded;
+        let stepped = step.fold_watched(record, Some(placed), || {
+            decoded.extend(began.map(|began| began.elapsed()));
+        });
         self.counts.records += 1;
         self.counts.held_discarded += u64::from(stepped.held_discarded);
         self.counts.collapsed += u64::from(stepped.collapsed);
         self.counts.evicted += u64::from(stepped.evicted);
         self.counts.misplaced += u64::from(stepped.misplaced);
         match stepped.end {
-            End::Tombstone => Ok(Outcome::Tombstone),
-            End::LateFilled => Ok(Outcome::LateFilled),
-            End::Duplicate => Ok(Outcome::Duplicate),
-            End::Held => Ok(Outcome::Held),
-            End::Undecodable(detail) => Err(Kind::Refused {
+            End::Tombstone => Folded::Done(Outcome::Tombstone),
+            End::LateFilled => Folded::Done(Outcome::LateFilled),
+            End::Duplicate => Folded::Done(Outcome::Duplicate),
+            End::Held => Folded::Done(Outcome::Held),
+            End::Undecodable(detail) => Folded::Pending(PendingOutput::Refused {
                 rejection: detail.rejection(),
                 detail: Some(detail),
             }),
-            End::Rejected(rejection) => Err(Kind::Refused {
+            End::Rejected(rejection) => Folded::Pending(PendingOutput::Refused {
                 rejection,
                 detail: None,
             }),
-            End::Folded(series) => self
-                .due(step, series, record.offset, model)
-                .map_or(Ok(Outcome::Folded), |due| Err(Kind::Due(due))),
+            End::Folded(series) => match self.due(step, series, record.offset, model) {
+                Some(due) => Folded::Pending(PendingOutput::Due(due)),
+                None => Folded::Done(Outcome::Folded),
+            },
         }
     }
 
@@ -287,5 +326,17 @@ impl Round {
             partial: step.is_partial(&window),
             window_hash: window.hash(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_record_and_every_61st_after_it_are_measured() {
+        let mut sampler = Sampler::default();
+        let measured: Vec<_> = (0..200).filter(|_| sampler.is_next()).collect();
+        assert_eq!(measured, [0, 61, 122, 183]);
     }
 }

@@ -60,6 +60,17 @@ impl Step {
 
     /// Folds a record into the windows.
     pub fn fold(&mut self, record: &Record<'_>, placed: Option<Placed>) -> Stepped {
+        self.fold_watched(record, placed, || {})
+    }
+
+    /// The same, and calls `decoded` between decoding a value and folding it, for whoever measures the
+    /// two apart: there is no clock here.
+    pub fn fold_watched(
+        &mut self,
+        record: &Record<'_>,
+        placed: Option<Placed>,
+        decoded: impl FnOnce(),
+    ) -> Stepped {
         let quiet = |end| Stepped {
             end,
             held_discarded: false,
@@ -70,7 +81,9 @@ impl Step {
         let Some(value) = record.value else {
             return quiet(End::Tombstone);
         };
-        let reading = match self.decoder.decode(value) {
+        let decoding = self.decoder.decode(value);
+        decoded();
+        let reading = match decoding {
             Ok(reading) => reading,
             Err(undecodable) => return quiet(End::Undecodable(undecodable)),
         };

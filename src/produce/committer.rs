@@ -10,18 +10,20 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
+use super::failure::{Attempt, CommitError, CommitsFailing, triage_offsets};
 use super::output::OutputBatch;
-use super::producer::{Attempt, CommitError, OutputProducer};
+use super::producer::OutputProducer;
 use super::room::Taken;
 use super::settings::{Guarantee, ProducerSettings};
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::ownership::Ownership;
+use crate::permission::{Refusals, is_forbidden};
 use crate::telemetry::metrics::{self, TransactionResult};
 
 /// What the committer needs of the consumer group.
@@ -64,6 +66,8 @@ const BYTES_MAX: usize = 64 << 20;
 /// Wait before a commit is tried again, doubled up to the maximum.
 const BACK_OFF: Duration = Duration::from_millis(20);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+/// How long one commit may fail before the worker is not ready: longer than a broker's restart takes.
+const FAILING_AFTER: Duration = Duration::from_secs(30);
 
 /// The state of the committer thread.
 pub struct Committer {
@@ -73,6 +77,7 @@ pub struct Committer {
     ownership: Ownership,
     group: Box<dyn Membership>,
     inputs: mpsc::Receiver<CommitterInput>,
+    health: watch::Sender<Option<CommitsFailing>>,
     /// Where each partition's last commit ended, to see that ranges join.
     committed: BTreeMap<PartitionId, (Epoch, NextOffset)>,
 }
@@ -128,6 +133,7 @@ impl Committer {
         ownership: Ownership,
         group: Box<dyn Membership>,
         inputs: mpsc::Receiver<CommitterInput>,
+        health: watch::Sender<Option<CommitsFailing>>,
     ) -> Result<Self, CommitError> {
         let CommitterSettings {
             producer,
@@ -140,6 +146,7 @@ impl Committer {
             ownership,
             group,
             inputs,
+            health,
             committed: BTreeMap::new(),
         })
     }
@@ -184,21 +191,20 @@ impl Committer {
             rooms: _until_committed,
             ..
         } = gathered;
-        let mut back_off = BACK_OFF;
-        let began = Instant::now();
+        // Half after each failure: all at once may be more than gets through before a delivery times out.
+        let mut share = batches.len();
         while !batches.is_empty() {
-            match self.attempt(&mut batches)? {
-                Progress::Done => break,
-                Progress::Again => {
-                    sleep_until(Instant::now() + back_off).await;
-                    back_off = (back_off * 2).min(BACK_OFF_MAX);
-                }
+            let began = Instant::now();
+            let committed = self.commit_some(&mut batches, &mut share).await?;
+            self.health
+                .send_if_modified(|failing| failing.take().is_some());
+            share = share.saturating_mul(2);
+            if committed > 0 {
+                metrics::commit_seconds(began.elapsed());
             }
-        }
-        if !batches.is_empty() {
-            metrics::commit_seconds(began.elapsed());
-            for batch in &batches {
-                metrics::committed(batch.partition, &batch.outcomes, batch.to, batch.newest);
+            for batch in batches.drain(..committed) {
+                metrics::committed(&batch.outcomes);
+                batch.progress.advance(batch.to, batch.newest);
             }
         }
         for (partition, acknowledgement) in released {
@@ -209,8 +215,47 @@ impl Committer {
         Ok(())
     }
 
-    /// One attempt, with ownership frozen from the check to the result.
-    fn attempt(&mut self, batches: &mut Vec<OutputBatch>) -> Result<Progress, CommitError> {
+    /// Commits the first `share` batches, or fewer after failures. Returns how many were committed; 0
+    /// when all were dropped.
+    async fn commit_some(
+        &mut self,
+        batches: &mut Vec<OutputBatch>,
+        share: &mut usize,
+    ) -> Result<usize, CommitError> {
+        let mut back_off = BACK_OFF;
+        let began = Instant::now();
+        let mut refusals = Refusals::default();
+        loop {
+            match self.attempt(batches, *share)? {
+                Progress::Done(committed) => return Ok(committed),
+                Progress::Again(setback) => {
+                    self.complain(began, &setback);
+                    if let Setback::Failed { .. } = setback {
+                        *share = (*share / 2).max(1);
+                    }
+                    setback.bounded(&mut refusals)?;
+                    sleep_until(Instant::now() + back_off).await;
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                }
+            }
+        }
+    }
+
+    fn complain(&self, since: Instant, setback: &Setback) {
+        if since.elapsed() >= FAILING_AFTER {
+            let reason = setback.to_string();
+            self.health
+                .send_replace(Some(CommitsFailing { since, reason }));
+        }
+    }
+
+    /// One attempt to commit the first `share` batches, with ownership frozen from the check to the
+    /// result.
+    fn attempt(
+        &mut self,
+        batches: &mut Vec<OutputBatch>,
+        share: usize,
+    ) -> Result<Progress, CommitError> {
         let ownership = self.ownership.clone();
         let frozen = ownership.freeze();
         let before = batches.len();
@@ -224,13 +269,14 @@ impl Committer {
             metrics::batches_stale(dropped);
         }
         if batches.is_empty() {
-            return Ok(Progress::Done);
+            return Ok(Progress::Done(0));
         }
+        let batches = &batches[..share.min(batches.len())];
         self.check_contiguous(batches);
         let Some(group) = self.group.metadata() else {
             // Kicked out or rejoining: the next rebalance says whose the partitions are.
             metrics::transaction(TransactionResult::NotAMember);
-            return Ok(Progress::Again);
+            return Ok(Progress::Again(Setback::NotAMember));
         };
         let result = match self.guarantee {
             Guarantee::ExactlyOnce => self.producer.transact(batches, &group),
@@ -238,20 +284,25 @@ impl Committer {
         };
         match result {
             Ok(()) => {
-                for batch in batches.iter() {
+                for batch in batches {
                     self.committed
                         .insert(batch.partition, (batch.epoch, batch.to));
                 }
                 metrics::transaction(TransactionResult::Committed);
-                Ok(Progress::Done)
+                Ok(Progress::Done(batches.len()))
             }
             Err(Attempt::Again { step, error }) => {
                 warn!(step, %error, "commit failed; the same output is sent again");
                 metrics::transaction(TransactionResult::Aborted);
-                Ok(Progress::Again)
+                Ok(Progress::Again(Setback::Failed { step, error }))
             }
             Err(Attempt::End(error)) => {
-                metrics::transaction(TransactionResult::Indefinite);
+                let ended_as = if matches!(error, CommitError::Indefinite { .. }) {
+                    TransactionResult::Indefinite
+                } else {
+                    TransactionResult::Aborted
+                };
+                metrics::transaction(ended_as);
                 Err(error)
             }
         }
@@ -259,10 +310,9 @@ impl Committer {
 
     fn publish(&self, batches: &[OutputBatch]) -> Result<(), Attempt> {
         let offsets = self.producer.publish(batches)?;
-        self.group.commit(&offsets).map_err(|error| Attempt::Again {
-            step: "committing the offsets",
-            error,
-        })
+        self.group
+            .commit(&offsets)
+            .map_err(|error| triage_offsets(offsets.count(), error))
     }
 
     /// Commits join without a gap: where one ended, the next begins, within an epoch.
@@ -282,8 +332,41 @@ impl Committer {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Progress {
-    Done,
-    Again,
+    /// So many batches were committed.
+    Done(usize),
+    Again(Setback),
+}
+
+/// Why a commit is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Setback {
+    #[error("the worker is not a member of its consumer group at the moment")]
+    NotAMember,
+    #[error("{step} failed: {error}")]
+    Failed {
+        step: &'static str,
+        error: KafkaError,
+    },
+}
+
+impl Setback {
+    /// Ends the worker once permissions have been missing for too long without a pause.
+    fn bounded(self, refusals: &mut Refusals) -> Result<(), CommitError> {
+        match self {
+            Self::Failed { step, error } if is_forbidden(&error) => match refusals.refused() {
+                None => Ok(()),
+                Some(waited) => Err(CommitError::Forbidden {
+                    step,
+                    error,
+                    waited,
+                }),
+            },
+            Self::Failed { .. } | Self::NotAMember => {
+                refusals.end();
+                Ok(())
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::output::{Destination, OutputBatch};
-use crate::domain::{PartitionId, Record};
+use crate::domain::{DeadLetterReason, PartitionId, Record};
 
 /// Longest key kept, in bytes.
 pub const KEY_BYTES_MAX: usize = 16 << 10;
@@ -34,7 +34,7 @@ pub const VALUE_SHA256_HEADER: &str = "foretell.value.sha256";
 /// Why and where from.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetter<'a> {
-    pub reason: &'a str,
+    pub reason: DeadLetterReason,
     pub detail: Option<&'a str>,
     pub topic: &'a str,
     pub partition: PartitionId,
@@ -48,7 +48,7 @@ impl DeadLetter<'_> {
         batch.push(Destination::DeadLetters, key, |out| {
             out.extend_from_slice(&value[..value.len().min(VALUE_BYTES_MAX)]);
         });
-        batch.header(REASON_HEADER, Some(self.reason.as_bytes()));
+        batch.header(REASON_HEADER, Some(self.reason.label().as_bytes()));
         if let Some(detail) = self.detail {
             let end = detail.floor_char_boundary(DETAIL_BYTES_MAX);
             batch.header(DETAIL_HEADER, Some(&detail.as_bytes()[..end]));
@@ -78,7 +78,7 @@ fn number(batch: &mut OutputBatch, name: &str, value: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Epoch, NextOffset, Offset, RecordBatch, Timestamp};
+    use crate::domain::{Epoch, NextOffset, Offset, RecordBatch, Rejection, Timestamp};
 
     #[test]
     fn a_letter_carries_the_original_and_says_what_was_cut() {
@@ -88,7 +88,7 @@ mod tests {
         records.push(at, Some(b"key"), Some(&value), []);
         let mut batch = OutputBatch::new(PartitionId(2), Epoch(1), NextOffset::ZERO);
         let letter = DeadLetter {
-            reason: "undecodable",
+            reason: DeadLetterReason::Rejected(Rejection::Undecodable),
             detail: Some("what"),
             topic: "observations",
             partition: PartitionId(2),

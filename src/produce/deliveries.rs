@@ -4,18 +4,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
-use tracing::{error, info, warn};
+use tracing::warn;
 
-/// Remembers the first failed delivery since it was last asked.
+use crate::telemetry::librdkafka;
+
+/// Remembers the failed delivery that says most, since it was last asked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deliveries {
-    failed: Arc<Mutex<Option<KafkaError>>>,
+    failed: Arc<Mutex<Option<FailedDelivery>>>,
+}
+
+/// An output that did not reach its topic.
+#[derive(Clone, Debug)]
+pub(super) struct FailedDelivery {
+    pub(super) error: KafkaError,
+    pub(super) topic: String,
+    /// Of its key and value.
+    pub(super) bytes: usize,
+    /// Index of its output batch in the attempt.
+    pub(super) batch: usize,
+}
+
+impl FailedDelivery {
+    /// The broker will never take it.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+    }
+
+    /// The first failure explains the later ones, but a record that is too large comes back with all
+    /// that were sent along with it: the largest is the one.
+    fn says_more_than(&self, known: &Self) -> bool {
+        self.is_too_large() && (!known.is_too_large() || self.bytes > known.bytes)
+    }
 }
 
 impl Deliveries {
-    pub(super) fn take(&self) -> Option<KafkaError> {
+    pub(super) fn take(&self) -> Option<FailedDelivery> {
         self.failed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -25,17 +52,7 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => error!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                info!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
+        librdkafka::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -44,12 +61,24 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    /// Index of the record's output batch.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
+    fn delivery(&self, result: &DeliveryResult<'_>, batch: usize) {
+        if let Err((error, message)) = result {
+            let found = FailedDelivery {
+                error: error.clone(),
+                topic: message.topic().to_owned(),
+                bytes: message.payload_len() + message.key_len(),
+                batch,
+            };
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert_with(|| error.clone());
+            if failed
+                .as_ref()
+                .is_none_or(|known| found.says_more_than(known))
+            {
+                *failed = Some(found);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod committer;
 mod dead_letter;
 mod deliveries;
 mod encode;
+mod failure;
 mod observation;
 mod output;
 mod producer;
@@ -19,10 +20,10 @@ mod settings;
 pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
 pub use dead_letter::*;
 pub use encode::{FORECAST_SCHEMA, ForecastEncoder, ForecastFormat};
+pub use failure::{CommitError, CommitsFailing, SizeLimit, SourceRange};
 pub use observation::{
     EncodeError, ObservationEncoder, ObservationSchemaError, observation_schema,
 };
 pub use output::{Destination, Output, OutputBatch};
-pub use producer::CommitError;
 pub use room::{Room, Taken};
 pub use settings::{Guarantee, ProducerSettings};

@@ -3,7 +3,10 @@
 //! A batch is a value: an aborted transaction sends the very same bytes again, without a rewind and
 //! without a second inference.
 
-use crate::domain::{Epoch, NextOffset, OutcomeCounts, PartitionId, Timestamp};
+use crate::domain::{
+    Epoch, Headers, NextOffset, OutcomeCounts, PartitionId, RecordArena, Timestamp,
+};
+use crate::telemetry::Progress;
 
 /// Which topic an output goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,25 +27,9 @@ pub struct OutputBatch {
     pub outcomes: OutcomeCounts,
     /// Record timestamp of the newest record, for the age of what is committed.
     pub newest: Option<Timestamp>,
-    bytes: Vec<u8>,
-    outputs: Vec<Entry>,
-    headers: Vec<HeaderEntry>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    destination: Destination,
-    start: usize,
-    key: Option<usize>,
-    value: usize,
-    headers: (usize, usize),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct HeaderEntry {
-    start: usize,
-    name: usize,
-    value: Option<usize>,
+    /// Told when the batch is committed.
+    pub progress: Progress,
+    outputs: RecordArena<Destination>,
 }
 
 /// One output record.
@@ -51,30 +38,16 @@ pub struct Output<'a> {
     pub destination: Destination,
     pub key: Option<&'a [u8]>,
     pub value: &'a [u8],
-    batch: &'a OutputBatch,
-    headers: (usize, usize),
+    headers: Headers<'a>,
 }
 
 impl<'a> Output<'a> {
     pub fn header_count(&self) -> usize {
-        self.headers.1 - self.headers.0
+        self.headers.len()
     }
 
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
-        let batch = self.batch;
-        batch.headers[self.headers.0..self.headers.1]
-            .iter()
-            .map(|header| {
-                let value_at = header.start + header.name;
-                let name =
-                    std::str::from_utf8(&batch.bytes[header.start..value_at]).unwrap_or_default();
-                (
-                    name,
-                    header
-                        .value
-                        .map(|len| &batch.bytes[value_at..value_at + len]),
-                )
-            })
+        self.headers.iter()
     }
 }
 
@@ -89,17 +62,14 @@ impl OutputBatch {
             metadata: String::new(),
             outcomes: OutcomeCounts::default(),
             newest: None,
-            bytes: Vec::new(),
-            outputs: Vec::new(),
-            headers: Vec::new(),
+            progress: Progress::at(from),
+            outputs: RecordArena::default(),
         }
     }
 
     /// Makes room for `outputs` records of about `bytes` each, so that a round grows nothing twice.
     pub fn reserve(&mut self, outputs: usize, bytes: usize) {
-        self.outputs.reserve(outputs);
-        self.headers.reserve(outputs);
-        self.bytes.reserve(outputs.saturating_mul(bytes));
+        self.outputs.reserve(outputs, bytes);
     }
 
     /// Appends an output whose value `write` appends to the buffer.
@@ -109,35 +79,12 @@ impl OutputBatch {
         key: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key.unwrap_or_default());
-        let value_at = self.bytes.len();
-        write(&mut self.bytes);
-        let headers = (self.headers.len(), self.headers.len());
-        let value = self.bytes.len() - value_at;
-        self.outputs.push(Entry {
-            destination,
-            start,
-            key: key.map(<[u8]>::len),
-            value,
-            headers,
-        });
+        self.outputs.push(destination, key, Some(write));
     }
 
     /// Adds a header to the output pushed last.
     pub fn header(&mut self, name: &str, value: Option<&[u8]>) {
-        let Some(last) = self.outputs.last_mut() else {
-            return;
-        };
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.extend_from_slice(value.unwrap_or_default());
-        self.headers.push(HeaderEntry {
-            start,
-            name: name.len(),
-            value: value.map(<[u8]>::len),
-        });
-        last.headers.1 = self.headers.len();
+        self.outputs.header(name, value);
     }
 
     /// Number of output records.
@@ -151,20 +98,18 @@ impl OutputBatch {
 
     /// Bytes of keys, values and headers.
     pub fn byte_len(&self) -> usize {
-        self.bytes.len()
+        self.outputs.byte_len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Output<'_>> {
-        self.outputs.iter().map(|entry| {
-            let value_at = entry.start + entry.key.unwrap_or_default();
+        (0..self.len()).map(|index| {
+            let stored = self.outputs.get(index);
             Output {
-                destination: entry.destination,
-                key: entry
-                    .key
-                    .map(|len| &self.bytes[entry.start..entry.start + len]),
-                value: &self.bytes[value_at..value_at + entry.value],
-                batch: self,
-                headers: entry.headers,
+                destination: *stored.about,
+                key: stored.key,
+                // Every output is pushed with a value.
+                value: stored.value.unwrap_or_default(),
+                headers: stored.headers,
             }
         })
     }

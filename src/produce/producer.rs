@@ -13,52 +13,14 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
-use super::deliveries::Deliveries;
+use super::deliveries::{Deliveries, FailedDelivery};
+use super::failure::{
+    Attempt, CommitError, SizeLimit, SourceRange, indefinite, is_fatal, is_retriable,
+    is_unanswered, triage,
+};
 use super::output::{Destination, Output, OutputBatch};
 use super::settings::{Guarantee, ProducerSettings};
-
-/// Why the producer cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    #[error("the producer could not be created: {0}; look at [kafka] and [kafka.properties]")]
-    Create(#[source] KafkaError),
-    #[error(
-        "transactions could not be initialised as {transactional_id}: {error}; is the transaction coordinator reachable, and may the principal write with this transactional id?"
-    )]
-    Init {
-        transactional_id: String,
-        error: KafkaError,
-    },
-    #[error(
-        "{step} ended without a result that can be trusted: {error}; a restart resumes from what was committed"
-    )]
-    Indefinite {
-        step: &'static str,
-        error: KafkaError,
-    },
-    #[error(
-        "a record of {bytes} bytes for {topic} is larger than the producer takes: {error}; raise message.max.bytes in [kafka.properties] and on the topic"
-    )]
-    TooLarge {
-        topic: String,
-        bytes: usize,
-        error: KafkaError,
-    },
-    #[error("the offsets of {count} partitions could not be put into a commit: {error}")]
-    Offsets { count: usize, error: KafkaError },
-}
-
-/// How an attempt that did not commit ended.
-#[derive(Debug)]
-pub(super) enum Attempt {
-    /// Nothing of it is visible; the same batches may be sent again.
-    Again {
-        step: &'static str,
-        error: KafkaError,
-    },
-    /// The worker must end.
-    End(CommitError),
-}
+use crate::permission::is_forbidden;
 
 /// Sleep between looks at the delivery reports while none arrives. rdkafka's own flush waits 100 ms,
 /// and its poll spins for waits below a millisecond.
@@ -114,12 +76,32 @@ impl OutputProducer {
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
-        match self.transact_begun(batches, &offsets, group) {
-            Err(Attempt::Again { step, error }) => {
-                self.abort().map_err(Attempt::End)?;
-                Err(Attempt::Again { step, error })
+        let attempt = match self.transact_begun(batches, &offsets, group) {
+            Ok(()) => return Ok(()),
+            Err(Attempt::End(error @ CommitError::Indefinite { .. })) => {
+                return Err(Attempt::End(error));
             }
-            done_or_end => done_or_end,
+            Err(attempt) => self.explained(attempt, batches),
+        };
+        // Also before the end, so that no reader waits until the transaction times out.
+        let aborted = self.abort();
+        if let Attempt::Again { .. } = attempt {
+            aborted.map_err(Attempt::End)?;
+        }
+        Err(attempt)
+    }
+
+    /// The failed delivery behind an attempt, where there is one: librdkafka answers the calls after
+    /// it with its own state.
+    fn explained(&self, attempt: Attempt, batches: &[OutputBatch]) -> Attempt {
+        self.producer.poll(Duration::ZERO);
+        match (attempt, self.producer.context().take()) {
+            (Attempt::Again { .. }, Some(failed))
+                if failed.is_too_large() || is_forbidden(&failed.error) =>
+            {
+                self.undelivered(failed, batches)
+            }
+            (attempt, _) => attempt,
         }
     }
 
@@ -149,7 +131,7 @@ impl OutputProducer {
             }
         }
         self.serve_until_delivered(began)?;
-        self.check_delivered()?;
+        self.check_delivered(batches)?;
         loop {
             match self.producer.commit_transaction(COMMIT_TIMEOUT) {
                 Ok(()) => return Ok(()),
@@ -167,17 +149,43 @@ impl OutputProducer {
         self.producer.context().take();
         self.send(batches)?;
         self.serve_until_delivered(Instant::now())?;
-        self.check_delivered()?;
+        self.check_delivered(batches)?;
         Ok(offsets)
     }
 
-    fn check_delivered(&self) -> Result<(), Attempt> {
+    fn check_delivered(&self, batches: &[OutputBatch]) -> Result<(), Attempt> {
         match self.producer.context().take() {
             None => Ok(()),
-            Some(error) => Err(Attempt::Again {
-                step: "delivering the output",
+            Some(failed) => Err(self.undelivered(failed, batches)),
+        }
+    }
+
+    fn undelivered(&self, failed: FailedDelivery, batches: &[OutputBatch]) -> Attempt {
+        let is_too_large = failed.is_too_large();
+        let step = self.producing(&failed.topic);
+        let FailedDelivery {
+            error,
+            topic,
+            bytes,
+            batch,
+        } = failed;
+        match batches.get(batch) {
+            Some(batch) if is_too_large => Attempt::End(CommitError::TooLarge {
+                topic,
+                bytes,
+                source_range: SourceRange::of(batch, &self.settings.input_topic),
+                limit: SizeLimit::Topic,
                 error,
             }),
+            Some(_) | None => Attempt::Again { step, error },
+        }
+    }
+
+    fn producing(&self, topic: &str) -> &'static str {
+        if topic == self.settings.forecasts_topic {
+            "producing forecasts"
+        } else {
+            "producing dead letters"
         }
     }
 
@@ -207,18 +215,26 @@ impl OutputProducer {
     }
 
     fn send(&self, batches: &[OutputBatch]) -> Result<(), Attempt> {
-        for output in batches.iter().flat_map(OutputBatch::iter) {
-            self.send_one(&output)?;
+        for (index, batch) in batches.iter().enumerate() {
+            for output in batch.iter() {
+                self.send_one(&output, (index, batch))?;
+            }
         }
         Ok(())
     }
 
-    fn send_one(&self, output: &Output<'_>) -> Result<(), Attempt> {
+    /// `index` comes back with the delivery report.
+    fn send_one(
+        &self,
+        output: &Output<'_>,
+        (index, batch): (usize, &OutputBatch),
+    ) -> Result<(), Attempt> {
         let topic = match output.destination {
             Destination::Forecasts => &self.settings.forecasts_topic,
             Destination::DeadLetters => &self.settings.dead_letters_topic,
         };
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(output.value);
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(topic, index).payload(output.value);
         if let Some(key) = output.key {
             record = record.key(key);
         }
@@ -239,15 +255,15 @@ impl OutputProducer {
                     error @ KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge),
                     _,
                 )) => {
-                    let bytes = output.value.len();
-                    let topic = topic.clone();
                     return Err(Attempt::End(CommitError::TooLarge {
-                        topic,
-                        bytes,
+                        topic: topic.clone(),
+                        bytes: output.value.len() + output.key.map_or(0, <[u8]>::len),
+                        source_range: SourceRange::of(batch, &self.settings.input_topic),
+                        limit: SizeLimit::Producer,
                         error,
                     }));
                 }
-                Err((error, _)) => return Err(triage("producing", error)),
+                Err((error, _)) => return Err(triage(self.producing(topic), error)),
             };
         }
     }
@@ -296,65 +312,4 @@ impl OutputProducer {
             }
         }
     }
-}
-
-/// What may be done after `error`. librdkafka marks what it knows; everything else cannot be trusted.
-fn triage(step: &'static str, error: KafkaError) -> Attempt {
-    if is_abortable(&error) || is_retriable(&error) || is_local(&error) {
-        Attempt::Again { step, error }
-    } else {
-        indefinite(step, error)
-    }
-}
-
-fn indefinite(step: &'static str, error: KafkaError) -> Attempt {
-    Attempt::End(CommitError::Indefinite { step, error })
-}
-
-fn is_abortable(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::Transaction(cause) if cause.txn_requires_abort() && !cause.is_fatal())
-}
-
-/// The same call with the same arguments may be made again.
-fn is_retriable(error: &KafkaError) -> bool {
-    if let KafkaError::Transaction(cause) = error {
-        return cause.is_retriable() && !cause.txn_requires_abort() && !cause.is_fatal();
-    }
-    // The wrapper's flush ran out of time before EndTxn was sent.
-    matches!(
-        error,
-        KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)
-    )
-}
-
-/// The request may be on its way still.
-fn is_unanswered(error: &KafkaError) -> bool {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::RequestTimedOut
-            | RDKafkaErrorCode::BrokerTransportFailure,
-        ) => true,
-        Some(_) | None => false,
-    }
-}
-
-/// The record did not leave this process: the transaction is open and whole, and can be aborted.
-/// `State` is what librdkafka answers after an earlier record's failure asked for an abort.
-fn is_local(error: &KafkaError) -> bool {
-    matches!(
-        error,
-        KafkaError::MessageProduction(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::MessageTimedOut
-                | RDKafkaErrorCode::State
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-        )
-    )
-}
-
-fn is_fatal(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::Transaction(cause) if cause.is_fatal())
 }

@@ -24,6 +24,8 @@ pub enum InstallError {
     Twice,
 }
 
+/// How the value of a gauge ends a line that was set to [`metrics::GONE`].
+const GONE: &str = "} NaN";
 /// Samples of histograms wait for a scrape; this often they are moved into their buckets without one.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -40,9 +42,17 @@ impl Exposition {
         Ok(exposition)
     }
 
-    /// The body of an answer to a scrape.
+    /// The body of an answer to a scrape, without the gauges of what is gone: Prometheus then ends
+    /// their series at once, as it does for a target that has gone.
     pub fn render(&self) -> String {
-        self.0.render()
+        let mut text = self.0.render();
+        if text.contains(GONE) {
+            text = text
+                .split_inclusive('\n')
+                .filter(|line| !line.trim_end().ends_with(GONE))
+                .collect();
+        }
+        text
     }
 
     /// Bounds the memory of histograms that nobody scrapes, until `drain`.

@@ -4,8 +4,11 @@
 //! happen, with `tracing`; metrics through one function per event in [`metrics`].
 
 mod exposition;
+pub mod librdkafka;
 mod logging;
 pub mod metrics;
+mod progress;
 
 pub use exposition::{Exposition, InstallError};
 pub use logging::{Format, LoggingError, init};
+pub use progress::Progress;

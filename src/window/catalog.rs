@@ -71,7 +71,7 @@ impl Catalog {
     pub(super) fn insert(&mut self, series: Series) -> SeriesKey {
         let hash = name_hash(&series.name);
         let key = self.vacant.pop().unwrap_or_else(|| {
-            // `WindowConfig::SERIES_MAX_MOST` is far below 2^32.
+            // `WINDOW_SERIES_MAX` is far below 2^32.
             let key = SeriesKey(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
             self.series.push(None);
             key

@@ -6,7 +6,9 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::domain::Grid;
+use crate::domain::{
+    Grid, WINDOW_FEATURES_MAX, WINDOW_GAP_MAX, WINDOW_LENGTH_MAX, WINDOW_SERIES_MAX, WindowBounds,
+};
 
 /// What becomes of a record that lacks a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub struct WindowSettings {
     pub features: usize,
     /// How far an observation's time may lie after its record's timestamp.
     pub future_max_ms: i64,
-    /// How far a time may lie off the grid, at most half a step.
+    /// How far a time may lie off the grid, below half a step.
     pub grid_tolerance_ms: i64,
     /// Most series in one partition.
     pub series_max: usize,
@@ -58,15 +60,16 @@ impl WindowSettings {
 
     /// Settings with every default of the product.
     pub fn new(grid: Grid, length: usize, gap_max: usize, features: usize) -> Self {
+        let bounds = WindowBounds::new(grid, length.saturating_add(gap_max));
         Self {
             grid,
             length,
             gap_max,
             features,
-            future_max_ms: grid.step_ms(),
+            future_max_ms: bounds.future_max_default_ms,
             grid_tolerance_ms: grid.step_ms() / 10,
             series_max: Self::SERIES_MAX_DEFAULT,
-            series_idle_ms: span_ms(grid, length, gap_max).saturating_mul(2),
+            series_idle_ms: bounds.series_idle_least_ms,
             missing: MissingPolicy::Impute,
             on_conflict: ConflictPolicy::Keep,
             collapse_after: Self::COLLAPSE_AFTER_DEFAULT,
@@ -74,54 +77,28 @@ impl WindowSettings {
     }
 }
 
-/// Time that the kept slots of a series cover.
-fn span_ms(grid: Grid, length: usize, gap_max: usize) -> i64 {
-    i64::try_from(length.saturating_add(gap_max))
-        .unwrap_or(i64::MAX)
-        .saturating_mul(grid.step_ms())
-}
-
 /// Why settings do not make a [`WindowConfig`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowConfigError {
-    #[error("the window's length is 0; give it at least one step")]
-    NoLength,
-    #[error(
-        "length and gap_max together are {rows} steps; at most {} are kept for a series",
-        WindowConfig::ROWS_MAX
-    )]
-    TooManyRows { rows: usize },
-    #[error(
-        "{features} features are configured; name from 1 to {}",
-        WindowConfig::FEATURES_MAX
-    )]
+    #[error("length is {length} steps; it must be from 1 to {WINDOW_LENGTH_MAX}")]
+    Length { length: usize },
+    #[error("gap_max is {gap_max} steps; it must be from 0 to {WINDOW_GAP_MAX}")]
+    GapMax { gap_max: usize },
+    #[error("{features} features are configured; name from 1 to {WINDOW_FEATURES_MAX}")]
     Features { features: usize },
     #[error(
-        "{rows} steps of {features} features are {cells} values for one series; at most {} are \
-         kept: shorten the window or name fewer features",
-        WindowConfig::CELLS_MAX
-    )]
-    TooManyCells {
-        rows: usize,
-        features: usize,
-        cells: usize,
-    },
-    #[error(
         "future_max is {future_max_ms} ms; it must be from 0 to {most_ms} ms, a quarter of the \
-         window or one step, whichever is longer"
+         window"
     )]
     FutureMax { future_max_ms: i64, most_ms: i64 },
     #[error(
-        "grid_tolerance is {grid_tolerance_ms} ms; it must be from 0 to half a step, {most_ms} ms"
+        "grid_tolerance is {grid_tolerance_ms} ms; it must be from 0 to {most_ms} ms, below half a step"
     )]
     GridTolerance {
         grid_tolerance_ms: i64,
         most_ms: i64,
     },
-    #[error(
-        "series_max is {series_max}; it must be from 1 to {}",
-        WindowConfig::SERIES_MAX_MOST
-    )]
+    #[error("series_max is {series_max}; it must be from 1 to {WINDOW_SERIES_MAX}")]
     SeriesMax { series_max: usize },
     #[error(
         "series_idle is {series_idle_ms} ms; it must be at least twice the window's span, {least_ms} ms"
@@ -140,15 +117,6 @@ pub struct WindowConfig {
 }
 
 impl WindowConfig {
-    /// Most slots kept for a series.
-    pub const ROWS_MAX: usize = 65_536;
-    /// Most features.
-    pub const FEATURES_MAX: usize = 1_024;
-    /// Most cells kept for a series: 32 MiB.
-    pub const CELLS_MAX: usize = 4_194_304;
-    /// Highest `series_max`; the table numbers its series with 32 bits.
-    pub const SERIES_MAX_MOST: usize = 16_000_000;
-
     /// # Errors
     /// The first bound that does not hold.
     pub fn new(settings: WindowSettings) -> Result<Self, WindowConfigError> {
@@ -166,26 +134,25 @@ impl WindowConfig {
             collapse_after,
         } = settings;
         let rows = checked_rows(length, gap_max, features)?;
-        let span_ms = span_ms(grid, length, gap_max);
-        // One step is the default and has to be allowed with windows of fewer than four steps too.
-        let most_ms = (span_ms / 4).max(grid.step_ms());
-        if !(0..=most_ms).contains(&future_max_ms) {
+        let bounds = WindowBounds::new(grid, rows);
+        let future_most_ms = bounds.future_max_most_ms;
+        if !(0..=future_most_ms).contains(&future_max_ms) {
             return Err(WindowConfigError::FutureMax {
                 future_max_ms,
-                most_ms,
+                most_ms: future_most_ms,
             });
         }
-        let half_step_ms = grid.step_ms() / 2;
-        if !(0..=half_step_ms).contains(&grid_tolerance_ms) {
+        let tolerance_most_ms = bounds.grid_tolerance_most_ms;
+        if !(0..=tolerance_most_ms).contains(&grid_tolerance_ms) {
             return Err(WindowConfigError::GridTolerance {
                 grid_tolerance_ms,
-                most_ms: half_step_ms,
+                most_ms: tolerance_most_ms,
             });
         }
-        if !(1..=Self::SERIES_MAX_MOST).contains(&series_max) {
+        if !(1..=WINDOW_SERIES_MAX).contains(&series_max) {
             return Err(WindowConfigError::SeriesMax { series_max });
         }
-        let least_ms = span_ms.saturating_mul(2);
+        let least_ms = bounds.series_idle_least_ms;
         if series_idle_ms < least_ms {
             return Err(WindowConfigError::SeriesIdle {
                 series_idle_ms,
@@ -277,25 +244,16 @@ fn checked_rows(
     gap_max: usize,
     features: usize,
 ) -> Result<usize, WindowConfigError> {
-    if length == 0 {
-        return Err(WindowConfigError::NoLength);
+    if !(1..=WINDOW_LENGTH_MAX).contains(&length) {
+        return Err(WindowConfigError::Length { length });
     }
-    let rows = length.saturating_add(gap_max);
-    if rows > WindowConfig::ROWS_MAX {
-        return Err(WindowConfigError::TooManyRows { rows });
+    if gap_max > WINDOW_GAP_MAX {
+        return Err(WindowConfigError::GapMax { gap_max });
     }
-    if !(1..=WindowConfig::FEATURES_MAX).contains(&features) {
+    if !(1..=WINDOW_FEATURES_MAX).contains(&features) {
         return Err(WindowConfigError::Features { features });
     }
-    let cells = rows * features;
-    if cells > WindowConfig::CELLS_MAX {
-        return Err(WindowConfigError::TooManyCells {
-            rows,
-            features,
-            cells,
-        });
-    }
-    Ok(rows)
+    Ok(length + gap_max)
 }
 
 #[cfg(test)]
@@ -323,7 +281,7 @@ mod tests {
         let good: [Change; 5] = [
             |s| s.future_max_ms = 3_000,
             |s| s.future_max_ms = 0,
-            |s| s.grid_tolerance_ms = 500,
+            |s| s.grid_tolerance_ms = 499,
             |s| s.series_idle_ms = 24_000,
             |s| s.series_max = 1,
         ];
@@ -333,16 +291,13 @@ mod tests {
             assert!(WindowConfig::new(settings).is_ok(), "{settings:?}");
         }
         let bad: [(Change, &str); 10] = [
-            (|s| s.length = 0, "at least one step"),
-            (|s| s.gap_max = 65_527, "65537 steps"),
-            (|s| s.features = 0, "from 1 to 1024"),
-            (
-                |s| (s.length, s.features) = (60_000, 1_024),
-                "fewer features",
-            ),
+            (|s| s.length = 0, "from 1 to 10000"),
+            (|s| s.gap_max = 10_001, "from 0 to 10000"),
+            (|s| s.features = 0, "from 1 to 256"),
+            (|s| s.features = 257, "from 1 to 256"),
             (|s| s.future_max_ms = 3_001, "from 0 to 3000 ms"),
             (|s| s.future_max_ms = -1, "from 0 to 3000 ms"),
-            (|s| s.grid_tolerance_ms = 501, "half a step, 500 ms"),
+            (|s| s.grid_tolerance_ms = 500, "499 ms, below half a step"),
             (|s| s.series_max = 0, "series_max is 0"),
             (|s| s.series_idle_ms = 23_999, "24000 ms"),
             (|s| s.collapse_after = 0, "at least 1"),
@@ -353,6 +308,24 @@ mod tests {
             let error = WindowConfig::new(settings).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
         }
+    }
+
+    /// Hashes of the documented bytes by Python's struct and xxhash. They are in the commit metadata
+    /// of running workers: another hash for the same keys makes their next restore unproven.
+    #[test]
+    fn the_hash_of_a_configuration_is_the_one_that_it_always_had() {
+        let hash = |settings, more| WindowConfig::new(settings).unwrap().config_hash(more);
+        assert_eq!(hash(settings(), b"more"), 0xb9ad_220f_e38a_fbbc);
+        let grid = Grid::new(120_000, 60_000).unwrap();
+        let other = WindowSettings {
+            grid_tolerance_ms: 12_000,
+            series_max: 7,
+            series_idle_ms: 99_999_999,
+            missing: MissingPolicy::Reject,
+            on_conflict: ConflictPolicy::Replace,
+            ..WindowSettings::new(grid, 64, 4, 11)
+        };
+        assert_eq!(hash(other, b""), 0x9671_ce46_a432_a0a3);
     }
 
     #[test]

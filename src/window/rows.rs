@@ -269,7 +269,7 @@ impl Rows {
     }
 }
 
-/// A number of slots, which [`super::WindowConfig::ROWS_MAX`] keeps small, for slot arithmetic.
+/// A number of slots, which [`super::WindowConfig`] keeps small, for slot arithmetic.
 fn steps(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

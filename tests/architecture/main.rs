@@ -1,8 +1,8 @@
 //! The rules of this repository that a compiler does not hold: who may import whom, which outside
 //! library has which room, what is bounded, what is written down.
 //!
-//! Each rule collects every breach and names the file. `source` has the scanners, with tests that they
-//! can fail.
+//! Each rule collects every breach and names the file. `tables` has what is allowed where; `source` the
+//! scanners, with tests that they can fail.
 #![expect(
     clippy::unwrap_used,
     clippy::string_slice,
@@ -10,187 +10,15 @@
 )]
 
 mod source;
+mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use source::Source;
+use tables::{CLOCKLESS, CLOCKS, LIBRARIES, LINES_MAX, ROOMS, UNSHARED, WORDS};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
-const ROOMS: [(&str, &[&str]); 16] = [
-    ("domain", &[]),
-    ("config", &["domain"]),
-    ("ownership", &["domain"]),
-    ("telemetry", &["domain"]),
-    ("consume", &["domain", "ownership", "telemetry"]),
-    ("decode", &["domain"]),
-    ("window", &["domain"]),
-    ("infer", &["domain"]),
-    ("produce", &["domain", "ownership", "telemetry"]),
-    (
-        "partition",
-        &[
-            "consume",
-            "decode",
-            "domain",
-            "infer",
-            "ownership",
-            "produce",
-            "telemetry",
-            "window",
-        ],
-    ),
-    ("http", &["domain", "telemetry"]),
-    ("shutdown", &[]),
-    (
-        "app",
-        &[
-            "config",
-            "consume",
-            "decode",
-            "domain",
-            "infer",
-            "ownership",
-            "partition",
-            "produce",
-            "telemetry",
-            "window",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "app",
-            "config",
-            "consume",
-            "decode",
-            "domain",
-            "http",
-            "infer",
-            "partition",
-            "produce",
-            "shutdown",
-            "telemetry",
-            "window",
-        ],
-    ),
-    ("lib", &[]),
-    ("main", &[]),
-];
-
-/// Where each outside library may be named: the beginnings of paths below `src/`. Libraries of general
-/// use (serde, thiserror, tokio, tracing) are everywhere and not here.
-const LIBRARIES: [(&str, &[&str]); 26] = [
-    ("arc_swap", &[]),
-    ("arrow_array", &["cli/"]),
-    ("arrow_schema", &["cli/"]),
-    ("axum", &["http/"]),
-    ("base64", &["domain/commit_metadata.rs"]),
-    ("clap", &["cli/", "main.rs"]),
-    ("csv", &["cli/"]),
-    ("hashbrown", &["window/"]),
-    ("hyper", &["http/server.rs"]),
-    ("hyper_util", &["http/server.rs"]),
-    ("indicatif", &["cli/"]),
-    ("metrics", &["telemetry/"]),
-    ("metrics_exporter_prometheus", &["telemetry/exposition.rs"]),
-    ("object_store", &[]),
-    ("ort", &["infer/session.rs"]),
-    ("parquet", &["cli/"]),
-    ("rdkafka", RDKAFKA),
-    ("rdkafka_sys", NATIVE),
-    ("serde_avro_fast", &["cli/", "decode/", "produce/"]),
-    ("sha2", &["infer/", "produce/"]),
-    ("toml", &["config/"]),
-    ("tracing_subscriber", &["telemetry/logging.rs"]),
-    ("xxhash_rust", &["window/"]),
-    ("jiff", &["cli/", "config/", "decode/", "partition/"]),
-    ("serde_json", &["cli/", "decode/", "http/", "infer/"]),
-    ("apache_avro", &[]),
-];
-
-/// Where rdkafka is not enough and librdkafka itself is called.
-const NATIVE: &[&str] = &["consume/group_metadata.rs", "consume/raw_headers.rs"];
-
-/// The clients of Kafka; `app` joins the consumer's group to the committer, `cli` has clients of its own.
-const RDKAFKA: &[&str] = &[
-    "app/",
-    "cli/",
-    "consume/",
-    "produce/committer.rs",
-    "produce/deliveries.rs",
-    "produce/producer.rs",
-    "produce/settings.rs",
-];
-
-/// Words that belong to one place, and why.
-const WORDS: [(&str, &[&str], &str); 12] = [
-    (
-        "unsafe",
-        &[
-            "consume/group_metadata.rs",
-            "consume/raw_headers.rs",
-            "shutdown.rs",
-        ],
-        "rdkafka has no getters for the group's generation, and panics on some headers; std's exit \
-         runs the libraries' handlers",
-    ),
-    (
-        "begin_transaction",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
-    ),
-    (
-        "commit_transaction",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
-    ),
-    (
-        "abort_transaction",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
-    ),
-    (
-        "init_transactions",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
-    ),
-    (
-        "send_offsets_to_transaction",
-        &["produce/producer.rs"],
-        "offsets move only inside a transaction",
-    ),
-    (
-        "vars",
-        &["config/environment.rs"],
-        "only config reads the environment",
-    ),
-    (
-        "vars_os",
-        &["config/environment.rs"],
-        "only config reads the environment",
-    ),
-    (
-        "var_os",
-        &["config/environment.rs"],
-        "only config reads the environment",
-    ),
-    ("RefCell", &[], "state has one owner"),
-    ("todo", &[], "unfinished work is not merged"),
-    ("unimplemented", &[], "unfinished work is not merged"),
-];
-
-/// Rooms whose results must follow from their input alone, and what they must not name.
-const CLOCKLESS: [&str; 3] = ["domain/", "window/", "partition/step.rs"];
-const CLOCKS: [&str; 5] = ["Instant", "SystemTime", "Zoned", "tokio", "sleep"];
-
-/// A partition's windows have one owner: there is nothing to share or to lock.
-const UNSHARED: [&str; 6] = ["Arc", "Rc", "Mutex", "RwLock", "OnceLock", "thread_local"];
-
-/// Lines of a file without its tests.
-const LINES_MAX: usize = 400;
 
 fn files(folder: &str, endings: &[&str]) -> Vec<Source> {
     let mut found = Vec::new();
@@ -323,6 +151,20 @@ fn files_are_introduced_and_not_too_long() {
         ),
         &breaches,
     );
+}
+
+#[test]
+fn files_of_tests_are_not_too_long_either() {
+    let mut breaches = Vec::new();
+    for folder in ["src", "tests", "benches", "integration-tests"] {
+        for source in files(folder, &[".rs"]) {
+            let lines = source.text.lines().count();
+            if source.is_tests() && lines > LINES_MAX {
+                breaches.push(format!("{} has {lines} lines", source.path));
+            }
+        }
+    }
+    none("files of tests have the bound of the others", &breaches);
 }
 
 #[test]

@@ -9,7 +9,8 @@ pub(crate) struct Source {
     pub(crate) text: String,
 }
 
-/// First line of a file's own tests.
+/// First line of a file's own tests, where the next one opens their module. In front of a `mod tests;`
+/// it ends nothing: the product goes on behind it.
 const TESTS: &str = "#[cfg(test)]";
 
 impl Source {
@@ -27,15 +28,23 @@ impl Source {
 
     /// True for files that hold nothing but tests.
     pub(crate) fn is_tests(&self) -> bool {
-        self.path.ends_with("/tests.rs") || !self.path.starts_with("src/")
+        let in_folder = self.path.contains("/tests/");
+        in_folder || self.path.ends_with("/tests.rs") || !self.path.starts_with("src/")
     }
 
-    /// The lines before the file's own tests.
+    /// How many lines stand before the file's own tests.
     pub(crate) fn lines_before_tests(&self) -> usize {
-        self.text
-            .lines()
-            .take_while(|line| !line.starts_with(TESTS))
-            .count()
+        self.before_tests().len()
+    }
+
+    fn before_tests(&self) -> Vec<&str> {
+        let mut lines: Vec<_> = self.text.lines().collect();
+        let opens =
+            |pair: &[&str]| pair[0] == TESTS && pair[1].contains("mod ") && pair[1].contains('{');
+        if let Some(at) = lines.windows(2).position(opens) {
+            lines.truncate(at);
+        }
+        lines
     }
 
     /// What is compiled into the product: no tests, no comments, no text of strings.
@@ -43,11 +52,8 @@ impl Source {
         if self.is_tests() {
             return String::new();
         }
-        let lines = self.text.lines();
-        let product: Vec<_> = lines
-            .take_while(|line| !line.starts_with(TESTS))
-            .map(without_comments_and_strings)
-            .collect();
+        let lines = self.before_tests().into_iter();
+        let product: Vec<_> = lines.map(without_comments_and_strings).collect();
         product.join("\n")
     }
 
@@ -223,8 +229,10 @@ mod tests {
 
     #[test]
     fn lines_are_counted_up_to_the_tests() {
-        let source = of("src/a.rs", "a\nb\n#[cfg(test)]\nmod tests {}\n");
+        let source = of("src/a.rs", "a\nb\n#[cfg(test)]\nmod tests {\n}\n");
         assert_eq!(source.lines_before_tests(), 2);
+        let elsewhere = of("src/a.rs", "a\n#[cfg(test)]\nmod tests;\nb");
+        assert_eq!(elsewhere.lines_before_tests(), 4);
         assert_eq!(of("src/a.rs", "a\nb").lines_before_tests(), 2);
     }
 }

@@ -65,7 +65,7 @@ fn settings() -> impl Strategy<Value = WindowSettings> {
         0..4_usize,
         1..4_usize,
         1..7_usize,
-        0..51_i64,
+        0..50_i64,
         policies,
     )
         .prop_map(

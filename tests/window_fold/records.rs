@@ -162,7 +162,7 @@ pub(crate) fn settings(random: &mut Random) -> WindowSettings {
     let features = usize::try_from(random.int(1, 3)).unwrap();
     let mut settings = WindowSettings::new(grid, length, gap_max, features);
     settings.future_max_ms = random.int(0, settings.future_max_ms);
-    settings.grid_tolerance_ms = random.int(0, step_ms / 2);
+    settings.grid_tolerance_ms = random.int(0, (step_ms - 1) / 2);
     settings.series_max = usize::try_from(random.int(2, 6)).unwrap();
     settings.series_idle_ms += random.int(0, 3 * step_ms);
     settings.collapse_after = u32::try_from(random.int(1, 4)).unwrap();

@@ -6,18 +6,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use foretell::consume::{Assigned, PollCommand, QueueSender, RebalanceEvent, queue};
+use foretell::consume::{Assigned, PollCommand, RebalanceEvent};
 use foretell::domain::{CommitMetadata, Epoch, PartitionId};
 use foretell::partition::{
-    Assigner, AssignerError, AssignerInput, AssignerSettings, Lane, LaneCommand, LaneHandle,
-    RestoreError, Restored, Roster, Serving, Step,
+    Assigner, AssignerError, AssignerInput, AssignerSettings, LaneCommand, LaneHandle,
+    RestoreError, Restored, Roster,
 };
-use foretell::produce::{CommitterInput, OutputBatch};
-use foretell::window::{Table, WindowConfig};
+use foretell::produce::CommitterInput;
+use foretell::window::WindowConfig;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::rig::{self, LIMITS, next};
-use crate::stream::golden;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -65,11 +64,6 @@ fn start(lanes: usize) -> Running {
     }
 }
 
-fn step() -> Step {
-    let windows = WindowConfig::new(rig::settings(4, 2)).unwrap();
-    Step::new(rig::decoder(), Table::new(windows), rig::lineage())
-}
-
 fn one(partition: i32, epoch: u64) -> Assigned {
     Assigned {
         partition: PartitionId(partition),
@@ -89,7 +83,7 @@ impl Running {
     fn restored(&self, assigned: Assigned, first_start: bool) {
         self.send(AssignerInput::Restored(Box::new(Restored {
             assigned,
-            step: step(),
+            step: rig::step(WindowConfig::new(rig::settings(4, 2)).unwrap()),
             position: next(17),
             first_start,
         })));
@@ -184,6 +178,14 @@ fn the_restore_of_an_earlier_assignment_is_dropped_and_that_of_the_present_one_i
         (PartitionId(3), Epoch(2))
     );
     assert_eq!((ended.roster.restoring, ended.roster.serving), (0, 1));
+
+    // What the lane's batches tell is what the poll thread reads, for this assignment.
+    let [PollCommand::Serve { progress, .. }] = &ended.poller[..] else {
+        panic!("{:?}", ended.poller);
+    };
+    assert_eq!(progress.committed(), 17);
+    serving.progress.advance(next(20), None);
+    assert_eq!(progress.committed(), 20);
 }
 
 #[test]
@@ -304,135 +306,4 @@ fn no_hook_waits_for_an_assigner_that_has_ended() {
     assert!(matches!(ended, Err(AssignerError::Restore(_))), "{ended:?}");
     drop(running.inputs);
     assert_eq!(wait.recv_timeout(DEADLINE), DISCONNECTED);
-}
-
-/// A real lane on its thread, with one partition that has records.
-struct RunningLane {
-    commands: mpsc::Sender<LaneCommand>,
-    feed: QueueSender,
-    outputs: mpsc::Receiver<CommitterInput>,
-    thread: JoinHandle<()>,
-}
-
-fn start_lane() -> RunningLane {
-    let (commands, lane_commands) = mpsc::channel(100);
-    let (to_committer, outputs) = mpsc::channel(1_000);
-    let wake = Arc::new(Notify::new());
-    let model = rig::model("tests/models/gru_quantiles.onnx", 24);
-    let settings = rig::lane_settings(8, None);
-    let lane = Lane::new(
-        settings,
-        lane_commands,
-        Arc::clone(&wake),
-        to_committer,
-        model,
-    );
-    let (feed, receiver) = queue(LIMITS, wake);
-    let windows = WindowConfig::new(rig::settings(24, 3)).unwrap();
-    let step = Step::new(rig::decoder(), Table::new(windows), rig::lineage());
-    let serving = Serving::new((PartitionId(0), Epoch(1)), step, next(0), receiver);
-    let serve = LaneCommand::Serve(Box::new(serving));
-    commands.try_send(serve).unwrap();
-    let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(lane.run()).unwrap();
-    });
-    RunningLane {
-        commands,
-        feed,
-        outputs,
-        thread,
-    }
-}
-
-impl RunningLane {
-    fn feed(&self) -> usize {
-        let inputs = golden("plain").1;
-        for chunk in inputs.chunks(5) {
-            assert!(self.feed.send(rig::batch(chunk)));
-        }
-        inputs.len()
-    }
-
-    fn first_batch(&mut self) -> OutputBatch {
-        match self.outputs.blocking_recv() {
-            Some(CommitterInput::Batch(batch, _)) => *batch,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
-fn a_lane_releases_a_partition_behind_its_last_whole_round() {
-    let mut lane = start_lane();
-    let records = lane.feed();
-    let mut end = lane.first_batch().to;
-    let (released, wait) = sync_channel(1);
-    let partition = PartitionId(0);
-    let release = LaneCommand::Release {
-        partition,
-        released,
-    };
-    lane.commands.blocking_send(release).unwrap();
-    let held = loop {
-        match lane.outputs.blocking_recv().unwrap() {
-            CommitterInput::Batch(batch, _) => {
-                assert_eq!(batch.from, end);
-                end = batch.to;
-            }
-            CommitterInput::Released {
-                partition: id,
-                released: held,
-            } => {
-                assert_eq!(id, partition);
-                break held;
-            }
-        }
-    };
-    assert!(usize::try_from(end.get()).unwrap() <= records);
-    assert_eq!(wait.try_recv(), Err(TryRecvError::Empty));
-    drop(held);
-    assert_eq!(wait.try_recv(), Err(TryRecvError::Disconnected));
-    // The queue is gone, and nothing more comes of what was in it.
-    assert!(!lane.feed.send(rig::batch(&golden("plain").1[..1])));
-    drop(lane.commands);
-    lane.thread.join().unwrap();
-    assert!(lane.outputs.blocking_recv().is_none());
-}
-
-#[test]
-fn a_lane_forgets_a_partition_that_was_lost_and_serves_it_again_from_where_it_is_told() {
-    let mut lane = start_lane();
-    lane.feed();
-    drop(lane.first_batch());
-    let partition = PartitionId(0);
-    let discard = LaneCommand::Discard { partition };
-    lane.commands.blocking_send(discard).unwrap();
-    // The table's windows of the second assignment are its own.
-    let (feed, receiver) = queue(LIMITS, Arc::new(Notify::new()));
-    let inputs = golden("plain").1;
-    assert!(feed.send(rig::batch(&inputs[10..])));
-    let windows = WindowConfig::new(rig::settings(24, 3)).unwrap();
-    let step = Step::new(rig::decoder(), Table::new(windows), rig::lineage());
-    let serving = Serving::new((partition, Epoch(2)), step, next(10), receiver);
-    let serve = LaneCommand::Serve(Box::new(serving));
-    lane.commands.blocking_send(serve).unwrap();
-    let mut end = None;
-    while end != Some(next(480)) {
-        let batch = lane.first_batch();
-        if batch.epoch == Epoch(2) {
-            assert_eq!(batch.from, end.unwrap_or(next(10)));
-            end = Some(batch.to);
-        } else {
-            assert_eq!(
-                end, None,
-                "a round of the first assignment after the second began"
-            );
-        }
-    }
-    drop(lane.commands);
-    lane.thread.join().unwrap();
 }

@@ -3,11 +3,6 @@
 //! the oracle of the forecasts is tests/oracle/stream.py. The committer speaks to librdkafka's own
 //! mock cluster, which can be told to answer with errors.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "histograms are for who reads the test's output"
-)]
-
 #[cfg(test)]
 mod assigner;
 #[cfg(test)]
@@ -17,7 +12,13 @@ mod chunking;
 #[cfg(test)]
 mod committer;
 #[cfg(test)]
+mod committer_errors;
+#[cfg(test)]
+mod committer_rig;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod lane;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
@@ -28,3 +29,5 @@ mod restore;
 mod rig;
 #[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod takeover;

@@ -81,10 +81,10 @@ fn check_forecasts(expected: &[Expected], whole: &Whole, path: &str) {
             assert!(error <= TOLERANCE, "{ours} is not {theirs} at {offset}");
         }
     }
-    println!(
+    rig::show(format_args!(
         "{path}: {} forecasts, largest error {largest:.1e}",
         expected.len()
-    );
+    ));
 }
 
 fn check_outcomes(golden: &Golden, forecasts: usize, whole: &Whole) {

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use foretell::domain::{Outcome, OutcomeCounts, Rejection};
+use foretell::domain::{DeadLetterReason, Outcome, OutcomeCounts, Rejection};
+use foretell::partition::Step;
 use foretell::produce::{
     DETAIL_HEADER, Destination, OutputBatch, REASON_HEADER, SOURCE_OFFSET_HEADER,
     SOURCE_PARTITION_HEADER, SOURCE_TIMESTAMP_HEADER, SOURCE_TOPIC_HEADER,
 };
-use foretell::window::{MissingPolicy, WindowConfig};
+use foretell::window::{MissingPolicy, Table, WindowConfig};
 
 use crate::avro::Forecasts;
 use crate::hostile::{Generator, Intent, Made};
@@ -19,6 +20,8 @@ const RECORDS: usize = 40_000;
 const LEAST: u64 = 1_000;
 /// Its forecast is NaN or infinite where a value is not above zero.
 const MODEL: &str = "tests/models/not_finite.onnx";
+
+const MODEL_OUTPUT_INVALID: &str = DeadLetterReason::ModelOutputInvalid.label();
 
 fn windows(missing: MissingPolicy) -> WindowConfig {
     let mut settings = rig::settings(4, 2);
@@ -97,7 +100,10 @@ fn every_outcome_and_every_reason_is_reached_and_the_counts_add_up() {
         } else {
             ""
         };
-        println!("{:>16} {reason:<22} {count:>6}", outcome.label());
+        rig::show(format_args!(
+            "{:>16} {reason:<22} {count:>6}",
+            outcome.label()
+        ));
         assert!(count >= LEAST, "{outcome:?} was reached {count} times");
     }
 }
@@ -145,7 +151,7 @@ fn dead_letters_carry_the_record_as_it_came_and_say_why() {
             if cells.iter().all(Option::is_some) {
                 let sound = cells[1..].iter().flatten().all(|cell| *cell > 0.0);
                 assert!(sound || !has_forecast, "{} was published", input.offset);
-                assert!(!sound || reason != Some(Outcome::MODEL_OUTPUT_INVALID));
+                assert!(!sound || reason != Some(MODEL_OUTPUT_INVALID));
             }
         }
         assert!(letters.is_empty() && forecast.is_empty());
@@ -181,7 +187,7 @@ fn without_the_bad_records_everything_else_is_the_same() {
         let all = inputs(&made);
         let whole = rig::whole(&run([(id, missing, &all[..])].into_iter()), id);
         let rejected: BTreeSet<i64> = letters_of(&whole.sent)
-            .filter(|letter| letter.header(REASON_HEADER) != Some(Outcome::MODEL_OUTPUT_INVALID))
+            .filter(|letter| letter.header(REASON_HEADER) != Some(MODEL_OUTPUT_INVALID))
             .map(|letter| {
                 letter
                     .header(SOURCE_OFFSET_HEADER)
@@ -199,7 +205,7 @@ fn without_the_bad_records_everything_else_is_the_same() {
         assert_eq!(alone.metadata, whole.metadata);
         let is_rejected = |sent: &&Sent| {
             sent.header(REASON_HEADER)
-                .is_none_or(|reason| reason == Outcome::MODEL_OUTPUT_INVALID)
+                .is_none_or(|reason| reason == MODEL_OUTPUT_INVALID)
         };
         let neighbours: Vec<_> = whole.sent.iter().filter(is_rejected).collect();
         assert_eq!(neighbours.len(), alone.sent.len());
@@ -213,11 +219,12 @@ fn without_the_bad_records_everything_else_is_the_same() {
 fn a_forecast_of_a_record_older_than_max_age_is_not_published_and_its_state_is_kept() {
     let observations = crate::avro::Observations::new();
     let first = 1_522_800_000_000 / rig::STEP_MS;
-    let stamps = [1_522_900_000_000, 4_100_000_000_000];
+    let hour_ms = 3_600_000;
+    let stamps = [rig::NOW.0 - hour_ms - 1, rig::NOW.0 - hour_ms];
     let inputs: Vec<Input> = (0..2_000)
         .map(|at| Input {
             offset: at,
-            // Old and new by turns of ten; the observations themselves are all of 2018.
+            // Just too old and just not, by turns of ten; the observations themselves are all of 2018.
             timestamp: Some(stamps[usize::try_from(at / 10 % 2).unwrap()]),
             key: None,
             value: Some(observations.encode(
@@ -291,5 +298,20 @@ fn named_headers_are_carried_on_and_one_that_is_too_large_is_left_behind() {
             ]
         );
         assert_eq!(sent.header("traceparent"), Some("00-17"));
+    }
+}
+
+#[test]
+fn watching_when_a_value_is_decoded_changes_nothing_and_sees_every_value_once() {
+    for (missing, made) in hostile() {
+        let new = || Step::new(rig::decoder(), Table::new(windows(missing)), rig::lineage());
+        let (mut plain, mut watched) = (new(), new());
+        for record in rig::batch(&inputs(&made)).iter() {
+            let mut seen = 0;
+            let stepped = watched.fold_watched(&record, None, || seen += 1);
+            assert_eq!(stepped, plain.fold(&record, None));
+            assert_eq!(seen, usize::from(record.value.is_some()));
+        }
+        assert_eq!(plain.windows().checksum(), watched.windows().checksum());
     }
 }

@@ -1,6 +1,7 @@
 //! A real lane, fed through its queues and read where the committer would read.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use foretell::domain::{
 };
 use foretell::infer::{Batching, Forecaster, Package, Places, Runtime, WindowFeatures, check};
 use foretell::partition::{
-    Lane, LaneCommand, LaneSettings, Lineage, Outlets, Serving, ServingModel, Step,
+    Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Serving, ServingModel, Step,
 };
 use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
 use foretell::window::{Table, WindowConfig, WindowSettings};
@@ -25,6 +26,8 @@ use crate::avro::FEATURES;
 
 pub(crate) const TOPIC: &str = "observations";
 pub(crate) const STEP_MS: i64 = 120_000;
+/// The wall clock of every lane.
+pub(crate) const NOW: Timestamp = Timestamp(1_600_000_000_000);
 pub(crate) const CONFIG_HASH: u64 = 0x5eed;
 
 /// The queues of the tests never pause anything.
@@ -178,15 +181,18 @@ pub(crate) struct Partition {
 impl Partition {
     /// A partition at its first start.
     pub(crate) fn fresh(id: i32, windows: WindowConfig, batches: Vec<RecordBatch>) -> Self {
-        let step = Step::new(decoder(), Table::new(windows), lineage());
-        let from = NextOffset::ZERO;
         Self {
             id,
-            step,
-            from,
+            step: step(windows),
+            from: NextOffset::ZERO,
             batches,
         }
     }
+}
+
+/// The state of a partition at its first start.
+pub(crate) fn step(windows: WindowConfig) -> Step {
+    Step::new(decoder(), Table::new(windows), lineage())
 }
 
 pub(crate) fn lineage() -> Lineage {
@@ -201,7 +207,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
     LaneSettings {
         index: 0,
         batch_max,
-        outlets: Outlets {
+        outputs: OutputSettings {
             input_topic: TOPIC.to_owned(),
             step_ms: STEP_MS,
             partitions: 1.try_into().unwrap(),
@@ -210,6 +216,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         },
         encoder: ForecastEncoder::default(),
         room: Room::default(),
+        wall_clock: || NOW,
     }
 }
 
@@ -251,16 +258,42 @@ pub(crate) fn run(
         }
         batches
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let (ended, (), batches) =
             tokio::join!(lane.run(), feed(feeds, commands, Random(seed)), collect);
         ended.unwrap();
         batches
     })
+}
+
+/// Runs a future as the worker's threads do: on a runtime of its own, with timers and nothing else.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    block_on_clock(Clock::Real, future)
+}
+
+/// What a future's waits are measured by.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Clock {
+    Real,
+    /// Stands while the future works and jumps over its waits.
+    Jumping,
+}
+
+pub(crate) fn block_on_clock<F: Future>(clock: Clock, future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(clock == Clock::Jumping)
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+/// Histograms and the like, for who reads the test's output. Not by the macros, whose output cargo
+/// test keeps to itself.
+pub(crate) fn show(line: std::fmt::Arguments<'_>) {
+    std::io::stderr()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap();
 }
 
 /// Sends the record batches of all partitions in a random order, a few at a time; then lets the lane

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::app::wall_clock;
 use crate::cli::clients::Connection;
 use crate::cli::{clients, output};
 use crate::domain::Timestamp;
@@ -15,9 +16,7 @@ pub(super) fn warn(connection: &Connection, topic: &str, time: Timestamp) {
     let Ok(kept_ms) = u64::try_from(kept.parse::<i64>().unwrap_or(-1)) else {
         return;
     };
-    let age_ms = jiff::Timestamp::now()
-        .as_millisecond()
-        .saturating_sub(time.0);
+    let age_ms = wall_clock().0.saturating_sub(time.0);
     if u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > kept_ms) {
         let days = Duration::from_millis(kept_ms).as_secs() / 86_400;
         output::remark(format_args!(

@@ -87,7 +87,10 @@ fn compare_pass(forecaster: &mut Forecaster, pool: &[PoolRow], offset: usize, fo
             }
             Ok(outputs) => {
                 for (index, row) in rows.iter().enumerate() {
-                    let together = outputs.row(index).map(|forecast| bits(forecast.values()));
+                    let together = outputs
+                        .row(index)
+                        .ok()
+                        .map(|forecast| bits(forecast.values()));
                     found.compared += 1;
                     found.differing += usize::from(together != row.alone);
                 }
@@ -110,7 +113,7 @@ fn pool(forecaster: &mut Forecaster) -> Vec<PoolRow> {
         batch.clear();
         batch.push(&values, origin);
         if let Ok(outputs) = forecaster.run_together(&batch) {
-            let alone = outputs.row(0).map(|forecast| bits(forecast.values()));
+            let alone = outputs.row(0).ok().map(|forecast| bits(forecast.values()));
             pool.push(PoolRow {
                 values,
                 origin,

@@ -148,9 +148,9 @@ fn recompute(forecaster: &mut Forecaster) -> Result<Vec<ExampleError>, CheckErro
         let outputs = forecaster
             .run(&batch)
             .map_err(|foreign| no_forecast(&foreign.to_string()))?;
-        let forecast = outputs.row(0).ok_or_else(|| {
-            no_forecast(outputs.failure().unwrap_or("a value of it is not finite"))
-        })?;
+        let forecast = outputs
+            .row(0)
+            .map_err(|failure| no_forecast(&failure.to_string()))?;
         let worst = worst(package.contract(), example, forecast.values());
         if worst.error > TOLERANCE {
             return Err(CheckError::Differs {

@@ -21,6 +21,7 @@ pub(super) const POLL_GAP: &str = "foretell_poll_gap_seconds";
 pub(super) const PARTITIONS: &str = "foretell_partitions";
 pub(super) const PAUSED: &str = "foretell_paused_partitions";
 pub(super) const LANE_BUSY: &str = "foretell_lane_busy_ratio";
+pub(super) const DECODE: &str = "foretell_decode_seconds";
 pub(super) const FOLD: &str = "foretell_fold_seconds";
 pub(super) const INFER: &str = "foretell_infer_seconds";
 pub(super) const BATCH_ROWS: &str = "foretell_batch_rows";
@@ -57,6 +58,10 @@ pub enum Kind {
 const SECONDS: &[f64] = &[
     50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0,
     2.5, 5.0, 10.0,
+];
+/// From a record of few fields to one of the largest size.
+const RECORD_SECONDS: &[f64] = &[
+    250e-9, 500e-9, 1e-6, 2e-6, 4e-6, 8e-6, 16e-6, 32e-6, 64e-6, 125e-6, 250e-6, 1e-3, 10e-3,
 ];
 /// From a warm log to the restore deadline and beyond.
 const LONG_SECONDS: &[f64] = &[
@@ -106,7 +111,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 28] = [
+pub const ALL: [Metric; 29] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -141,12 +146,12 @@ pub const ALL: [Metric; 28] = [
     gauge_of(
         LAG,
         &["partition"],
-        "Input records that can be read and are not committed",
+        "Offsets from the committed one to the last stable one: what can be read and is not committed",
     ),
     gauge_of(
         COMMITTED,
         &["partition"],
-        "Offset of the next input record to be committed",
+        "Committed offset: that of the next input record to be committed",
     ),
     Metric {
         name: COMMITTED_TIME,
@@ -180,11 +185,20 @@ pub const ALL: [Metric; 28] = [
         "Share of the time that a lane computes, 0 to 1",
     ),
     seconds_of(
+        DECODE,
+        RECORD_SECONDS,
+        "Decoding one record; one in 61 is measured",
+    ),
+    seconds_of(
         FOLD,
         SECONDS,
         "Decoding, validating and folding the records of one round of a lane",
     ),
-    seconds_of(INFER, SECONDS, "One run of the model"),
+    seconds_of(
+        INFER,
+        SECONDS,
+        "The runs of the model of one round of a lane",
+    ),
     Metric {
         name: BATCH_ROWS,
         kind: Kind::Histogram(ROWS),

@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::domain::{NextOffset, Outcome, OutcomeCounts, PartitionId, Timestamp};
+use super::Progress;
+use crate::domain::{DeadLetterReason, Outcome, OutcomeCounts, PartitionId};
 
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
 use catalogue::{
-    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, FOLD, FOLDED, FORECASTS,
-    HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED, POLL_GAP,
-    QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS,
-    RESTORE_SECONDS, SERIES_EVICTED, STALE, TRANSACTIONS,
+    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED,
+    FORECASTS, HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED,
+    POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REPLAY_RECORDS, REPLAY_SECONDS,
+    RESTORE_ATTEMPTS, RESTORE_SECONDS, SERIES_EVICTED, STALE, TRANSACTIONS,
 };
 
 /// How an attempt to commit went.
@@ -63,7 +64,7 @@ pub enum RestoreResult {
     FurtherBack,
     /// Different from the log's start on: forecasts are `partial` until the windows have rolled over.
     NeverAgreed,
-    /// There was nothing to compare with: a first start, or an operator's reset.
+    /// There was nothing to compare with, as after an operator's reset. A first start replays nothing.
     Unproven,
 }
 
@@ -118,20 +119,26 @@ pub(super) fn describe() {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-/// An output batch was committed: its outcomes, its position, and the record timestamp of its newest
-/// record.
-pub fn committed(
-    partition: PartitionId,
-    outcomes: &OutcomeCounts,
-    to: NextOffset,
-    newest: Option<Timestamp>,
-) {
+/// An output batch was committed, with these outcomes.
+pub fn committed(outcomes: &OutcomeCounts) {
     count_outcomes(outcomes);
     counter!(FORECASTS).increment(outcomes.get(Outcome::Forecast));
-    gauge!(COMMITTED, "partition" => partition.to_string()).set(number(to.get()));
-    if let Some(newest) = newest {
+}
+
+/// How far a partition is committed, and how far that is from `log_end`, the last stable offset, once
+/// the client knows it.
+pub fn progress(partition: PartitionId, progress: &Progress, log_end: Option<i64>) {
+    let committed = progress.committed();
+    gauge!(COMMITTED, "partition" => partition.to_string()).set(number(committed));
+    if let Some(newest) = progress.newest() {
         gauge!(COMMITTED_TIME, "partition" => partition.to_string())
             .set(number(newest.0) / MILLIS_PER_SECOND);
+    }
+    if let Some(end) = log_end {
+        // Offsets have holes, so this bounds the records that wait; it does not count them. The end is
+        // some seconds old: what was committed meanwhile must not make it negative.
+        let lag = end.saturating_sub(committed).max(0);
+        gauge!(LAG, "partition" => partition.to_string()).set(number(lag));
     }
 }
 
@@ -143,24 +150,10 @@ fn count_outcomes(counts: &OutcomeCounts) {
         if count == 0 && counts.total() > 0 {
             continue;
         }
-        let reason = match outcome {
-            Outcome::Rejected(rejection) => rejection.label(),
-            Outcome::ForecastFailed => Outcome::MODEL_OUTPUT_INVALID,
-            Outcome::Forecast
-            | Outcome::Folded
-            | Outcome::LateFilled
-            | Outcome::Duplicate
-            | Outcome::Held
-            | Outcome::Expired
-            | Outcome::Tombstone => "",
-        };
+        let reason = outcome.dead_letter_reason();
+        let reason = reason.map_or("", DeadLetterReason::label);
         counter!(RECORDS, "outcome" => outcome.label(), "reason" => reason).increment(count);
     }
-}
-
-/// Records that can be read and are not committed, of one partition.
-pub fn lag(partition: PartitionId, records: i64) {
-    gauge!(LAG, "partition" => partition.to_string()).set(number(records));
 }
 
 /// What waits in a partition's queue.
@@ -169,11 +162,17 @@ pub fn queue_depth(partition: PartitionId, records: usize, bytes: usize) {
     gauge!(QUEUE_BYTES, "partition" => partition.to_string()).set(number(bytes));
 }
 
-/// A partition went to another worker: what it left behind is that worker's to tell.
+/// A partition went to another worker: what it left behind is that worker's to tell. Its gauges are
+/// left out of the next scrape.
 pub fn partition_gone(partition: PartitionId) {
-    queue_depth(partition, 0, 0);
-    lag(partition, 0);
+    for name in [COMMITTED, COMMITTED_TIME, LAG, QUEUE_RECORDS, QUEUE_BYTES] {
+        gauge!(name, "partition" => partition.to_string()).set(GONE);
+    }
 }
+
+/// What a gauge is set to whose subject is not here any more: no recorder forgets a gauge when told,
+/// and a value that stands would be taken for a fact. Nothing that is measured here is NaN.
+pub(super) const GONE: f64 = f64::NAN;
 
 /// The consumer was polled again after this long.
 pub fn polled(gap: Duration) {
@@ -216,6 +215,18 @@ pub fn round_folded(counts: &RoundCounts, took: Duration) {
         if count > 0 {
             counter!(name).increment(count);
         }
+    }
+}
+
+/// Single records were decoded, each in this time: a sample of those that a round decoded.
+pub fn decoded(took: &[Duration]) {
+    // Most rounds of a quiet topic measure nothing.
+    if took.is_empty() {
+        return;
+    }
+    let histogram = histogram!(DECODE);
+    for one in took {
+        histogram.record(one.as_secs_f64());
     }
 }
 
@@ -284,7 +295,7 @@ fn number(count: impl TryInto<u64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Rejection;
+    use crate::domain::{NextOffset, Rejection, Timestamp};
     use crate::telemetry::Exposition;
 
     const PARTITION: PartitionId = PartitionId(5);
@@ -301,19 +312,18 @@ mod tests {
             evicted: 1,
             misplaced: 1,
         };
-        committed(
-            PARTITION,
-            &counts,
-            NextOffset::new(31).unwrap(),
-            Some(Timestamp(1_500)),
-        );
-        lag(PARTITION, 11);
+        committed(&counts);
+        let state = Progress::at(NextOffset::ZERO);
+        progress(PARTITION, &state, None);
+        state.advance(NextOffset::new(31).unwrap(), Some(Timestamp(1_500)));
+        progress(PARTITION, &state, Some(42));
         queue_depth(PARTITION, 17, 19);
         polled(took);
         roster(1, 2);
         partitions_paused(1);
         lane_busy(0, 0.5);
         round_folded(&round, took);
+        decoded(&[Duration::from_nanos(700), Duration::from_micros(3)]);
         batch_inferred(256, took);
         transaction(TransactionResult::Committed);
         commit_seconds(took);
@@ -360,6 +370,8 @@ mod tests {
             "foretell_queue_bytes{partition=\"5\"} 19",
             "foretell_transactions_total{result=\"committed\"} 1",
             "foretell_transactions_total{result=\"indefinite\"} 0",
+            "foretell_decode_seconds_bucket{le=\"0.000001\"} 1",
+            "foretell_decode_seconds_count 2",
             "foretell_infer_seconds_bucket{le=\"0.0025\"} 0",
             "foretell_infer_seconds_bucket{le=\"0.005\"} 1",
             "foretell_batch_rows_bucket{le=\"256\"} 1",
@@ -386,16 +398,20 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_left_has_no_lag_and_no_queue() {
-        let text = Exposition::of(|| {
+    fn a_partition_that_left_is_told_of_no_more_until_it_comes_back() {
+        let gone = || {
             everything();
             partition_gone(PARTITION);
-        })
-        .render();
-        for name in [LAG, QUEUE_RECORDS, QUEUE_BYTES] {
-            let line = format!("{name}{{partition=\"5\"}} 0");
-            assert!(text.lines().any(|found| found == line), "{line}");
-        }
+        };
+        let text = Exposition::of(gone).render();
+        assert!(!text.contains("partition=\"5\""), "{text}");
+        assert!(text.contains("foretell_paused_partitions 1\n"), "{text}");
+        let back = || {
+            gone();
+            queue_depth(PARTITION, 3, 4);
+        };
+        let again = Exposition::of(back).render();
+        assert_eq!(again.matches("partition=\"5\"").count(), 2, "{again}");
     }
 
     #[test]

@@ -22,11 +22,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::input::{self, Input};
 use crate::runs::Sample;
-use crate::steady::{Steady, Watch};
+use crate::steady::{Span, Steady, Watch};
 
 /// Time between two commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Records between two looks at the delivery reports while there is work.
+const SERVE_EVERY: u32 = 1000;
 /// Sleep between looks at the delivery reports.
 const PAUSE: Duration = Duration::from_micros(200);
 /// Longest sleep while no input arrives.
@@ -58,7 +60,9 @@ pub(crate) fn measure(
         .arg(value);
     let mut process = Process::start(&command, &folder.join("copy.log"))?;
     let watch = Watch::new(cluster, name, input)?;
-    watch.measure(process.id(), u64::MAX, || process.ensure_alive())
+    watch.measure(process.id(), Span::Records, u64::MAX, || {
+        process.ensure_alive()
+    })
 }
 
 /// The child process: copies until it is killed.
@@ -89,7 +93,12 @@ fn consumer(brokers: &str, name: &str) -> ClientConfig {
         .set("group.id", name)
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest");
+        .set("auto.offset.reset", "earliest")
+        // As the worker's: how far to fetch ahead, and how soon to look again.
+        .set("queued.min.messages", "20000")
+        .set("fetch.max.bytes", "8388608")
+        .set("fetch.message.max.bytes", "524288")
+        .set("fetch.queue.backoff.ms", "5");
     config
 }
 
@@ -101,7 +110,9 @@ fn producer(brokers: &str, name: &str) -> ClientConfig {
         .set("partitioner", "murmur2_random")
         .set("queue.buffering.max.messages", "1000000")
         .set("retry.backoff.ms", "2")
-        .set("retry.backoff.max.ms", "5");
+        .set("retry.backoff.max.ms", "5")
+        // As the worker's, and why is said there: librdkafka spins on what is past its linger.
+        .set("linger.ms", "1");
     config
 }
 
@@ -116,7 +127,7 @@ struct Copy {
 impl Copy {
     /// One transaction; none where nothing arrives.
     fn transact(&self) -> Result<()> {
-        let mut begun = None;
+        let (mut begun, mut sent) = (None, 0);
         while begun.is_none_or(|begun| wait::now() < begun + COMMIT_EVERY) {
             match self.consumer.poll(POLL_WAIT) {
                 None if begun.is_none() => return Ok(()),
@@ -127,6 +138,10 @@ impl Copy {
                         begun = Some(wait::now());
                     }
                     self.send(message?.key().context("a record without key")?)?;
+                    sent += 1;
+                    if sent % SERVE_EVERY == 0 {
+                        self.producer.poll(Duration::ZERO);
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::Options;
 use crate::input::{self, Input, PARTITIONS, Width};
-use crate::steady::{Steady, Watch};
+use crate::steady::{Span, Steady, Watch};
 use crate::table::{Beside, Machine, Repetition, Table};
 use crate::{bare_copy, bare_model};
 
@@ -54,13 +54,14 @@ pub(crate) fn main(options: Options) -> Result<()> {
         repeat,
         only,
     } = options;
-    let kafka = Kafka::start()?;
+    let kafka = Kafka::start_for_load()?;
     let cluster = kafka.cluster();
     eprintln!("writing the input");
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    let wide = match wants("wide") {
-        true => Some(input::preload(&cluster, rounds, Width::Eleven)?),
-        false => None,
+    let wide = if wants("wide") {
+        Some(input::preload(&cluster, rounds, Width::Eleven)?)
+    } else {
+        None
     };
     let mut bench = Bench {
         narrow: input::preload(&cluster, rounds, Width::Three)?,
@@ -70,6 +71,10 @@ pub(crate) fn main(options: Options) -> Result<()> {
         sample: None,
         runs: 0,
     };
+    // A broker that has just started compiles its own code first, next to what is measured.
+    eprintln!("warming up the broker");
+    bench.worker(LAST_VALUE, Width::Three, u64::MAX)?;
+    bench.copy(Width::Three)?;
     let mut table = Table::default();
     for number in 1..=repeat {
         eprintln!("repetition {number} of {repeat}");
@@ -137,7 +142,9 @@ impl Bench {
             .set("WINDOW__FEATURES", &width.features().join(","));
         let mut worker: Worker = job.start("bench")?;
         let watch = Watch::new(&self.cluster, &name, &input)?;
-        let steady = watch.measure(worker.id(), rows_max, || worker.ensure_alive())?;
+        let steady = watch.measure(worker.id(), Span::AllPartitions, rows_max, || {
+            worker.ensure_alive()
+        })?;
         let batch_rows = batch_rows(&worker)?;
         let ended = worker.terminate(STOP)?;
         ensure!(ended.success(), "{ended}\n{}", worker.log_tail());

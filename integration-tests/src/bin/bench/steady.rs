@@ -19,6 +19,34 @@ const DEADLINE: Duration = Duration::from_mins(5);
 /// Rounds in which no window of 64 is complete yet, and one more.
 const FILL_ROUNDS: u32 = 65;
 
+/// Which part of a run is steady.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// From the moment the windows of every partition are full, while every partition has work: a
+    /// worker shares it out over its lanes by partition.
+    AllPartitions,
+    /// As many records, of whichever partition: the copy has no windows and one thread, and
+    /// librdkafka serves it one partition after the other.
+    Records,
+}
+
+impl Span {
+    fn has_begun(self, offsets: &[u64], filled: &[u64]) -> bool {
+        match self {
+            Self::AllPartitions => offsets.iter().zip(filled).all(|(at, from)| at >= from),
+            Self::Records => offsets.iter().sum::<u64>() >= filled.iter().sum(),
+        }
+    }
+
+    fn has_ended(self, offsets: &[u64], ends: &[u64]) -> bool {
+        match self {
+            // Towards the end some partitions are done and the others have less to share.
+            Self::AllPartitions => offsets.iter().zip(ends).any(|(at, end)| at >= end),
+            Self::Records => offsets.iter().zip(ends).all(|(at, end)| at >= end),
+        }
+    }
+}
+
 /// What happened between two looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steady {
@@ -99,6 +127,7 @@ impl<'a> Watch<'a> {
     pub(crate) fn measure(
         &self,
         process: u32,
+        span: Span,
         rows_max: u64,
         mut alive: impl FnMut() -> Result<()>,
     ) -> Result<Steady> {
@@ -124,12 +153,10 @@ impl<'a> Watch<'a> {
                 committed,
                 cpu: cpu::of(&process)?,
             };
-            if first.is_none() && offsets.iter().zip(&filled).all(|(at, from)| at >= from) {
+            if first.is_none() && span.has_begun(&offsets, &filled) {
                 first = Some(look);
             }
-            // Towards the end some partitions are done and the others have less to share.
-            let draining = offsets.iter().zip(&ends).any(|(at, end)| at >= end);
-            if first.is_some() && !draining {
+            if first.is_some() && !span.has_ended(&offsets, &ends) {
                 last = Some(look);
             }
             let steady = first.map_or(0, |first| committed - first.committed);

@@ -4,25 +4,29 @@
 //! over whenever the client's queue runs dry, so a quiet topic has low latency and a busy one large
 //! batches. Back-pressure is a paused partition; the others flow.
 
+mod errors;
+mod flow;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
-use tracing::{debug, warn};
 
+use self::flow::Flow;
 use super::failure::PollError;
 use super::group::Group;
-use super::hooks::{Hooks, check_elements};
+use super::hooks::Hooks;
 use super::queue::QueueSender;
 use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
 use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::permission::Refusals;
+use crate::telemetry::Progress;
 use crate::telemetry::metrics;
 
 /// What the poll thread is told to do.
@@ -34,6 +38,7 @@ pub enum PollCommand {
         epoch: Epoch,
         at: NextOffset,
         queue: QueueSender,
+        progress: Progress,
     },
     /// Leave the group, after the partitions' last commit, and end.
     Close,
@@ -45,10 +50,8 @@ const POLL_WAIT: Duration = Duration::from_millis(10);
 const POLL_WAIT_PAUSED: Duration = Duration::from_millis(1);
 /// Records taken before the batches are handed over, so that a busy topic cannot starve the lanes.
 const TAKE_MAX: usize = 2048;
-/// Attempts to position a partition whose fetcher is still starting.
-const SEEK_ATTEMPTS_MAX: u32 = 500;
-/// How long one attempt may take.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long leaving the group may take beyond the wait for the partitions' last commit.
+const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 /// How often gauges are published.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
@@ -61,11 +64,16 @@ pub struct Poller {
     feeds: BTreeMap<PartitionId, Feed>,
     gauges_at: Instant,
     polled_at: Instant,
+    refusals: Refusals,
+    /// The last refusal that may still be in force.
+    refused: Option<(Instant, KafkaError)>,
+    asked_again_at: Instant,
 }
 
 /// A partition that is being read.
 struct Feed {
     queue: QueueSender,
+    progress: Progress,
     batch: RecordBatch,
     expected: NextOffset,
     paused: bool,
@@ -101,6 +109,9 @@ impl Poller {
             feeds: BTreeMap::new(),
             gauges_at: Instant::now(),
             polled_at: Instant::now(),
+            refusals: Refusals::default(),
+            refused: None,
+            asked_again_at: Instant::now(),
         })
     }
 
@@ -123,9 +134,16 @@ impl Poller {
             self.take_records()?;
             self.hand_over();
             self.resume_drained()?;
-            self.publish_gauges();
+            self.every_second()?;
         }
         self.close()
+    }
+
+    fn flow(&self) -> Flow<'_> {
+        Flow {
+            consumer: &self.consumer,
+            topic: &self.topic,
+        }
     }
 
     /// `false` when the thread is to end.
@@ -137,67 +155,25 @@ impl Poller {
                     epoch,
                     at,
                     queue,
+                    progress,
                 }) => {
                     // Only hooks on this thread change ownership, so it cannot change after this.
                     if self.consumer.context().holds(partition, epoch) {
-                        self.serve(partition, at, queue)?;
+                        self.flow().start(partition, at)?;
+                        let feed = Feed {
+                            queue,
+                            progress,
+                            batch: RecordBatch::default(),
+                            expected: at,
+                            paused: false,
+                        };
+                        self.feeds.insert(partition, feed);
                     }
                 }
                 Ok(PollCommand::Close) | Err(TryRecvError::Disconnected) => return Ok(false),
                 Err(TryRecvError::Empty) => return Ok(true),
             }
         }
-    }
-
-    /// Positions a partition that was assigned paused, and lets it flow.
-    ///
-    /// By a seek, not by un-assigning and assigning again: librdkafka takes an application's
-    /// `incremental_unassign` for the answer to a revocation that is waiting in its queue, and would
-    /// then join the group again before the hook has run.
-    fn serve(
-        &mut self,
-        partition: PartitionId,
-        at: NextOffset,
-        queue: QueueSender,
-    ) -> Result<(), PollError> {
-        let failed = |error| PollError::Position {
-            topic: self.topic.clone(),
-            partition,
-            at,
-            error,
-        };
-        let mut position = TopicPartitionList::with_capacity(1);
-        position
-            .add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(at.get()))
-            .map_err(failed)?;
-        for attempt in 1.. {
-            let sought = self
-                .consumer
-                .seek_partitions(position.clone(), SEEK_TIMEOUT)
-                .and_then(|answer| check_elements(&answer));
-            match sought {
-                Ok(()) => break,
-                // The fetcher of a partition assigned a moment ago may not have started.
-                Err(error) if attempt < SEEK_ATTEMPTS_MAX && is_starting(&error) => {
-                    debug!(%partition, attempt, %error, "partition not ready to seek");
-                    std::thread::park_timeout(POLL_WAIT_PAUSED);
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        self.consumer
-            .resume(&position)
-            .and_then(|()| check_elements(&position))
-            .map_err(failed)?;
-        debug!(%partition, %at, "partition flows");
-        let feed = Feed {
-            queue,
-            batch: RecordBatch::default(),
-            expected: at,
-            paused: false,
-        };
-        self.feeds.insert(partition, feed);
-        Ok(())
     }
 
     fn take_records(&mut self) -> Result<(), PollError> {
@@ -268,37 +244,9 @@ impl Poller {
             && !feed.paused
         {
             feed.paused = true;
-            let list = one(&self.topic, partition);
-            self.consumer
-                .pause(&list)
-                .and_then(|()| check_elements(&list))
-                .map_err(|error| PollError::Fatal {
-                    topic: self.topic.clone(),
-                    error,
-                })?;
+            self.flow().pause(partition)?;
         }
         Ok(())
-    }
-
-    fn on_error(&self, error: KafkaError) -> Result<(), PollError> {
-        let topic = self.topic.clone();
-        if let KafkaError::MessageConsumptionFatal(_) = error {
-            return Err(PollError::Fatal { topic, error });
-        }
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(PollError::OutOfRange { topic })
-            }
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ) => Err(PollError::Forbidden { topic, error }),
-            // Everything else librdkafka retries by itself: brokers down, a leader that moves.
-            Some(_) | None => {
-                warn!(%error, "consumer error; the client retries");
-                Ok(())
-            }
-        }
     }
 
     fn hand_over(&mut self) {
@@ -311,76 +259,67 @@ impl Poller {
     }
 
     fn resume_drained(&mut self) -> Result<(), PollError> {
+        let mut drained = Vec::new();
         for (partition, feed) in &mut self.feeds {
             if feed.paused && feed.queue.is_low() {
-                let list = one(&self.topic, *partition);
-                self.consumer
-                    .resume(&list)
-                    .and_then(|()| check_elements(&list))
-                    .map_err(|error| PollError::Fatal {
-                        topic: self.topic.clone(),
-                        error,
-                    })?;
                 feed.paused = false;
+                drained.push(*partition);
             }
         }
-        Ok(())
+        drained
+            .into_iter()
+            .try_for_each(|partition| self.flow().resume(partition))
     }
 
-    fn publish_gauges(&mut self) {
+    fn every_second(&mut self) -> Result<(), PollError> {
         let now = Instant::now();
         metrics::polled(now.duration_since(self.polled_at));
         self.polled_at = now;
         if now.duration_since(self.gauges_at) < GAUGES_EVERY {
-            return;
+            return Ok(());
         }
         self.gauges_at = now;
+        self.publish_gauges();
+        self.look_after_refusals()
+    }
+
+    fn publish_gauges(&self) {
+        let ends = self.consumer.context().log_ends();
         for (partition, feed) in &self.feeds {
             metrics::queue_depth(*partition, feed.queue.depth(), feed.queue.bytes());
-        }
-        for (partition, end) in self.consumer.context().log_ends() {
-            if let Some(feed) = self.feeds.get(&partition) {
-                // Offsets have holes, so this bounds the records that wait; it does not count them.
-                metrics::lag(partition, end.saturating_sub(feed.expected.get()).max(0));
-            }
+            metrics::progress(*partition, &feed.progress, ends.get(partition).copied());
         }
         metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
     }
 
     /// Unsubscribing revokes what is assigned: the hook waits for the last commit, then the group is
     /// left. The consumer itself is closed by the last handle that is dropped.
-    fn close(self) -> Result<(), PollError> {
+    fn close(mut self) -> Result<(), PollError> {
+        let limit = self.consumer.context().release_timeout() + CLOSE_MARGIN;
+        let began = Instant::now();
         self.consumer.unsubscribe();
         loop {
-            let _ignored = self.consumer.poll(POLL_WAIT);
+            // What was read and what goes wrong with reading is of no use any more.
+            drop(self.consumer.poll(POLL_WAIT));
+            self.after_hooks()?;
+            let assigned = self.consumer.assignment();
             let topic = || self.topic.clone();
-            let assigned = self
-                .consumer
-                .assignment()
+            let left = assigned
                 .map_err(|error| PollError::Fatal {
                     topic: topic(),
                     error,
-                })?;
-            if assigned.count() == 0 {
+                })?
+                .count();
+            if left == 0 {
                 return Ok(());
+            }
+            if began.elapsed() > limit {
+                return Err(PollError::Close {
+                    topic: topic(),
+                    left,
+                    waited: began.elapsed(),
+                });
             }
         }
     }
-}
-
-fn is_starting(error: &KafkaError) -> bool {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::State
-            | RDKafkaErrorCode::PreviousInProgress
-            | RDKafkaErrorCode::UnknownPartition,
-        ) => true,
-        Some(_) | None => false,
-    }
-}
-
-fn one(topic: &str, partition: PartitionId) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition(topic, partition.0);
-    list
 }

@@ -1,0 +1,200 @@
+//! The layout as tables: which room imports which, where each outside library and each word belongs.
+
+/// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
+pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
+    ("domain", &[]),
+    ("config", &["domain"]),
+    ("ownership", &["domain"]),
+    ("permission", &[]),
+    ("telemetry", &["domain"]),
+    (
+        "consume",
+        &["domain", "ownership", "permission", "telemetry"],
+    ),
+    ("decode", &["domain"]),
+    ("window", &["domain"]),
+    ("infer", &["domain"]),
+    (
+        "produce",
+        &["domain", "ownership", "permission", "telemetry"],
+    ),
+    (
+        "partition",
+        &[
+            "consume",
+            "decode",
+            "domain",
+            "infer",
+            "ownership",
+            "permission",
+            "produce",
+            "telemetry",
+            "window",
+        ],
+    ),
+    ("http", &["domain", "telemetry"]),
+    ("shutdown", &[]),
+    (
+        "app",
+        &[
+            "config",
+            "consume",
+            "decode",
+            "domain",
+            "infer",
+            "ownership",
+            "partition",
+            "produce",
+            "telemetry",
+            "window",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "app",
+            "config",
+            "consume",
+            "decode",
+            "domain",
+            "http",
+            "infer",
+            "partition",
+            "produce",
+            "shutdown",
+            "telemetry",
+            "window",
+        ],
+    ),
+    ("lib", &[]),
+    ("main", &[]),
+];
+
+/// Where each outside library may be named: the beginnings of paths below `src/`. Libraries of general
+/// use (serde, thiserror, tokio, tracing) are everywhere and not here.
+pub(crate) const LIBRARIES: [(&str, &[&str]); 26] = [
+    ("arc_swap", &[]),
+    ("arrow_array", &["cli/"]),
+    ("arrow_schema", &["cli/"]),
+    ("axum", &["http/"]),
+    ("base64", &["domain/commit_metadata.rs"]),
+    ("clap", &["cli/", "main.rs"]),
+    ("csv", &["cli/"]),
+    ("hashbrown", &["window/"]),
+    ("hyper", &["http/server.rs"]),
+    ("hyper_util", &["http/server.rs"]),
+    ("indicatif", &["cli/"]),
+    ("metrics", &["telemetry/"]),
+    ("metrics_exporter_prometheus", &["telemetry/exposition.rs"]),
+    ("object_store", &[]),
+    ("ort", &["infer/session.rs"]),
+    ("parquet", &["cli/"]),
+    ("rdkafka", RDKAFKA),
+    ("rdkafka_sys", NATIVE),
+    ("serde_avro_fast", &["cli/", "decode/", "produce/"]),
+    ("sha2", &["infer/", "produce/"]),
+    ("toml", &["config/"]),
+    ("tracing_subscriber", &["telemetry/logging.rs"]),
+    ("xxhash_rust", &["window/"]),
+    ("jiff", &["app/clock.rs", "cli/", "config/", "decode/"]),
+    ("serde_json", &["cli/", "decode/", "http/", "infer/"]),
+    ("apache_avro", &[]),
+];
+
+/// Where rdkafka is not enough and librdkafka itself is called.
+const NATIVE: &[&str] = &["consume/group_metadata.rs", "consume/raw_headers.rs"];
+
+/// The clients of Kafka and their log; `app` joins the consumer's group to the committer, `cli` has
+/// clients of its own.
+const RDKAFKA: &[&str] = &[
+    "app/",
+    "cli/",
+    "consume/",
+    "permission.rs",
+    "produce/committer.rs",
+    "produce/deliveries.rs",
+    "produce/failure.rs",
+    "produce/producer.rs",
+    "produce/settings.rs",
+    "telemetry/librdkafka.rs",
+];
+
+/// Words that belong to one place, and why.
+pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
+    (
+        "unsafe",
+        &[
+            "consume/group_metadata.rs",
+            "consume/raw_headers.rs",
+            "shutdown.rs",
+        ],
+        "rdkafka has no getters for the group's generation, and panics on some headers; std's exit \
+         runs the libraries' handlers",
+    ),
+    (
+        "begin_transaction",
+        &["produce/producer.rs"],
+        "the committer is the only caller of the transaction API",
+    ),
+    (
+        "commit_transaction",
+        &["produce/producer.rs"],
+        "the committer is the only caller of the transaction API",
+    ),
+    (
+        "abort_transaction",
+        &["produce/producer.rs"],
+        "the committer is the only caller of the transaction API",
+    ),
+    (
+        "init_transactions",
+        &["produce/producer.rs"],
+        "the committer is the only caller of the transaction API",
+    ),
+    (
+        "send_offsets_to_transaction",
+        &["produce/producer.rs"],
+        "offsets move only inside a transaction",
+    ),
+    (
+        "vars",
+        &["config/environment.rs"],
+        "only config reads the environment",
+    ),
+    (
+        "vars_os",
+        &["config/environment.rs"],
+        "only config reads the environment",
+    ),
+    (
+        "var_os",
+        &["config/environment.rs"],
+        "only config reads the environment",
+    ),
+    ("RefCell", &[], "state has one owner"),
+    ("todo", &[], "unfinished work is not merged"),
+    ("unimplemented", &[], "unfinished work is not merged"),
+];
+
+/// Rooms whose results must follow from their input alone, and what they must not name.
+pub(crate) const CLOCKLESS: [&str; 4] = [
+    "domain/",
+    "window/",
+    "partition/rebuild.rs",
+    "partition/step.rs",
+];
+pub(crate) const CLOCKS: [&str; 7] = [
+    "Instant",
+    "SystemTime",
+    "Zoned",
+    "jiff",
+    "sleep",
+    "tokio",
+    "wall_clock",
+];
+
+/// A partition's windows have one owner: there is nothing to share or to lock.
+pub(crate) const UNSHARED: [&str; 6] = ["Arc", "Rc", "Mutex", "RwLock", "OnceLock", "thread_local"];
+
+/// Lines of a file without its tests.
+pub(crate) const LINES_MAX: usize = 400;
