@@ -12,6 +12,12 @@ MAKEFLAGS += --no-print-directory
 # The one profile that check and test share, so that dependencies are built once.
 LOCKED := --workspace --locked
 
+CACHE := $(or $(FORETELL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/foretell)
+INTEGRATION_PYTHON = $(CACHE)/integration-python/bin/python
+TORCH_PYTHON = $(CACHE)/torch-python/bin/python
+# The worker of the tests' profile.
+WORKER = $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/foretell
+
 # $(call need,TOOL,WHAT FOR,DEBIAN PACKAGES)
 define need
 command -v $(1) >/dev/null || { echo "make: $(1) is missing; it is needed $(2). Debian: apt-get install $(3)" >&2; exit 1; }
@@ -28,6 +34,14 @@ demo: setup ## Forecast the sample data on an embedded broker; no JDK needed
 .PHONY: test
 test: setup setup-integration ## Run every test, on a real Kafka where one is needed
 	@cargo test $(LOCKED)
+	@python/test $(INTEGRATION_PYTHON) "$(WORKER)"
+
+.PHONY: test-torch
+test-torch: setup setup-integration ## Test the export from PyTorch, in an environment of its own (3 GB)
+	@cargo build --locked
+	@test -x $(TORCH_PYTHON) || python3 -m venv $(dir $(TORCH_PYTHON))..
+	@$(TORCH_PYTHON) -m pip install -q --disable-pip-version-check -r integration-tests/python/requirements.txt -r demo/requirements-train.txt
+	@python/test $(TORCH_PYTHON) "$(WORKER)"
 
 .PHONY: check
 check: tools ## Formatting, lints and documentation, warnings being errors

@@ -1,23 +1,15 @@
-"""The two sample models as PyTorch modules, and the windows that they are trained on.
+"""The two sample models as PyTorch modules.
 
 Both take float32 [n, 64, 5]: the three features, scaled by the contract, then sine and cosine of the minute of
 the day. They normalise every window by its own mean and deviation inside the graph: the cells differ in level
 by a factor of three, and what is forecast is the course, not the level. The contract unscales the outputs.
 """
 
-import csv
-import datetime
-import math
-from pathlib import Path
-
 import numpy as np
 import torch
+from cells import FEATURES, HORIZON, QUANTILES, WINDOW
 from torch import Tensor, nn
 
-SERIES = ["ElBorn", "LesCorts", "PobleSec"]
-FEATURES = ["down", "up", "rnti_count"]
-STEP_SECONDS, WINDOW, HORIZON, GAP_MAX = 120, 64, 12, 3
-QUANTILES = [0.1, 0.5, 0.9]
 # Below this deviation, in scaled units, a window counts as constant.
 DEVIATION_MIN = 1e-3
 
@@ -110,35 +102,3 @@ def interpolation(knots: int, points: int) -> Tensor:
     at = np.linspace(0.0, knots - 1.0, points)
     rows = [np.interp(at, np.arange(knots), np.eye(knots)[knot]) for knot in range(knots)]
     return torch.tensor(np.array(rows), dtype=torch.float32)
-
-
-def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Times, milliseconds [rows], and values [rows, features], NaN where a cell is empty."""
-    times, values = [], []
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            time = datetime.datetime.fromisoformat(row["time"]).replace(tzinfo=datetime.timezone.utc)
-            times.append(int(time.timestamp()) * 1000)
-            values.append([float(row[name]) if row[name] else math.nan for name in FEATURES])
-    return np.array(times, np.int64), np.array(values, np.float64)
-
-
-def filled(values: np.ndarray) -> np.ndarray:
-    """Missing cells take the last value at most GAP_MAX rows back, as in the worker."""
-    result = values.copy()
-    for back in range(1, GAP_MAX + 1):
-        older = np.full_like(values, math.nan)
-        older[back:] = values[:-back]
-        result = np.where(np.isnan(result), older, result)
-    return result
-
-
-def windows(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Complete windows [n, 64, 3], what followed them [n, 12, 3] (NaN where missing), origins [n]."""
-    assert (np.diff(times) == STEP_SECONDS * 1000).all(), "rows must be one step apart"
-    view = np.lib.stride_tricks.sliding_window_view
-    inputs = view(filled(values), WINDOW, axis=0).transpose(0, 2, 1)[:-HORIZON]
-    futures = view(values, HORIZON, axis=0).transpose(0, 2, 1)[WINDOW:]
-    origins = times[WINDOW - 1 : -HORIZON]
-    complete = np.isfinite(inputs).all(axis=(1, 2))
-    return inputs[complete], futures[complete], origins[complete]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cells
 import foretell
 import models
 import numpy as np
@@ -32,7 +33,7 @@ class Data:
     """Windows of all cells: scaled inputs, futures in the same scale, and each cell's unit of error."""
 
     def __init__(self, folder: Path) -> None:
-        series = {name: models.read_csv(folder / f"{name}.csv") for name in models.SERIES}
+        series = {name: cells.read_csv(folder / f"{name}.csv") for name in cells.SERIES}
         stacked = np.concatenate([values for _, values in series.values()])
         self.center, self.scale = np.nanmean(stacked, axis=0), np.nanstd(stacked, axis=0)
         parts: dict[str, list[np.ndarray]] = {"train": [], "validation": []}
@@ -40,12 +41,12 @@ class Data:
             part: {"inputs": [], "futures": [], "units": [], "origins": []} for part in parts
         }
         for times, values in series.values():
-            inputs, futures, origins = models.windows(times, values)
+            inputs, futures, origins = cells.windows(times, values)
             # Errors count in the cell's own deviation, or the busiest cell would be all that is learned.
             unit = np.nanstd(values, axis=0) / self.scale
             split = int(len(inputs) * (1 - VALIDATION_SHARE))
             # A window before the split must not see, nor forecast, what lies behind it.
-            whole = {"train": slice(0, split - models.HORIZON - models.WINDOW), "validation": slice(split, None)}
+            whole = {"train": slice(0, split - cells.HORIZON - cells.WINDOW), "validation": slice(split, None)}
             for part, rows in whole.items():
                 into = collected[part]
                 into["inputs"].append((inputs[rows] - self.center) / self.scale)
@@ -62,8 +63,8 @@ class Data:
 
     def inputs(self, part: str) -> Tensor:
         """[n, 64, 5]: the features, then sine and cosine of the minute of the day."""
-        slots = torch.arange(1 - models.WINDOW, 1)
-        times = self.parts[part]["origins"][:, None] + slots * models.STEP_SECONDS * 1000
+        slots = torch.arange(1 - cells.WINDOW, 1)
+        times = self.parts[part]["origins"][:, None] + slots * cells.STEP_SECONDS * 1000
         angle = (times // 60_000 % 1440).to(torch.float64) * (2.0 * math.pi / 1440.0)
         calendar = torch.stack([angle.sin(), angle.cos()], dim=2).to(torch.float32)
         return torch.cat([self.parts[part]["inputs"], calendar], dim=2)
@@ -83,7 +84,7 @@ def hits_loss(outputs: tuple[Tensor, ...], futures: Tensor, units: Tensor) -> Te
     """Huber's loss of the mean and the pinball loss of every quantile."""
     mean, *quantiles = outputs
     loss = gru_loss(mean, futures, units)
-    for level, quantile in zip(models.QUANTILES, quantiles, strict=True):
+    for level, quantile in zip(cells.QUANTILES, quantiles, strict=True):
         error = (futures - quantile) / units
         loss = loss + masked_mean(torch.maximum(level * error, (level - 1) * error), futures)
     return loss
@@ -121,16 +122,16 @@ def package(model: nn.Module, data: Data, name: str, quantiles: list[float]) -> 
     """Writes the package; the examples are held-back windows, a few of every cell."""
     held = data.parts["validation"]
     rows = np.linspace(0, len(held["origins"]) - 1, 6).astype(int)
-    step_ms = models.STEP_SECONDS * 1000
+    step_ms = cells.STEP_SECONDS * 1000
     examples = []
     for row in rows:
-        times = int(held["origins"][row]) + step_ms * np.arange(1 - models.WINDOW, 1)
+        times = int(held["origins"][row]) + step_ms * np.arange(1 - cells.WINDOW, 1)
         values = held["inputs"][row].numpy().astype(np.float64) * data.scale + data.center
         examples.append((times, values.round(3)))
     path = Path(__file__).with_name(f"{name}.onnx")
     foretell.package(
-        model, path, name=name, version="1", step=models.STEP_SECONDS, window=models.WINDOW, horizon=models.HORIZON,
-        features=models.FEATURES, targets=models.FEATURES, scaler=(data.center.tolist(), data.scale.tolist()),
+        model, path, name=name, version="1", step=cells.STEP_SECONDS, window=cells.WINDOW, horizon=cells.HORIZON,
+        features=cells.FEATURES, targets=cells.FEATURES, scaler=(data.center.tolist(), data.scale.tolist()),
         calendar=["minute_of_day"], quantiles=quantiles, examples=examples,
     )
     print(f"{path.name}: {path.stat().st_size} bytes")
@@ -146,7 +147,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     package(train(models.Gru(), data, gru_loss, epochs=12), data, "gru", [])
     torch.manual_seed(SEED)
-    package(train(models.Hits(), data, hits_loss, epochs=5), data, "hits", models.QUANTILES)
+    package(train(models.Hits(), data, hits_loss, epochs=5), data, "hits", cells.QUANTILES)
 
 
 if __name__ == "__main__":

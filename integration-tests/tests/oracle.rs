@@ -5,6 +5,7 @@
 //! `onnxruntime`). Every forecast that is due must be there once, within 1e-6 relative.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -19,9 +20,11 @@ use integration_tests::tools::{Tools, in_repository};
 use integration_tests::worker::{GAP_MAX, Job, LAST_VALUE, WINDOW};
 use serde_json::{Value, json};
 
-/// What the oracle has agreed to: its command, and the forecasts as Java printed them.
+/// What the oracle has agreed to: its command and file, and the forecasts as Java printed them.
 struct Checked {
     oracle: Command,
+    file: PathBuf,
+    topic: String,
     forecasts: String,
 }
 
@@ -119,6 +122,28 @@ fn recursive_on_64_partitions() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_trained_gru_gives_what_the_python_package_says() -> Result<()> {
+    ensure_the_package_agrees(&check(&Case {
+        name: "oracle-trained-gru",
+        model: "demo/gru.onnx",
+        partitions: 4,
+        rows_max: 400,
+        copies: 1,
+    })?)
+}
+
+#[test]
+fn the_trained_quantiles_are_what_the_python_package_says() -> Result<()> {
+    ensure_the_package_agrees(&check(&Case {
+        name: "oracle-trained-hits",
+        model: "demo/hits.onnx",
+        partitions: 4,
+        rows_max: 400,
+        copies: 1,
+    })?)
+}
+
 #[track_caller]
 fn check(case: &Case) -> Result<Checked> {
     let Case {
@@ -163,7 +188,7 @@ fn check(case: &Case) -> Result<Checked> {
     java.args([cluster.brokers(), &job.forecasts()]);
     let forecasts = String::from_utf8(output(&java, b"")?)?;
     let mut oracle = Tools::get()?.python("oracle.py");
-    oracle.arg(file);
+    oracle.arg(&file);
     let summary: Value = serde_json::from_slice(&output(&oracle, forecasts.as_bytes())?)?;
     // The comparison must have compared something, imputed values among it.
     let count = |what: &str| summary[what].as_u64().context("not a count");
@@ -171,12 +196,34 @@ fn check(case: &Case) -> Result<Checked> {
         count("forecasts")? > 100 && count("imputed")? > 10,
         "{name}: {summary}"
     );
-    Ok(Checked { oracle, forecasts })
+    Ok(Checked {
+        oracle,
+        file,
+        topic: job.forecasts(),
+        forecasts,
+    })
+}
+
+/// `foretell.read_forecasts` and `foretell.load` of the Python package, within 1e-6 relative.
+fn ensure_the_package_agrees(checked: &Checked) -> Result<()> {
+    let mut package = Tools::get()?.python("package_agrees.py");
+    package.env("PYTHONPATH", in_repository("python/src")?);
+    package.arg(&checked.file).arg(kafka::shared()?.brokers());
+    package.arg(&checked.topic);
+    let summary: Value = serde_json::from_slice(&output(&package, b"")?)?;
+    let read = checked.forecasts.lines().count();
+    ensure!(
+        summary["forecasts"].as_u64() == Some(read as u64),
+        "{read} forecasts were read back: {summary}"
+    );
+    Ok(())
 }
 
 /// An oracle that agrees to everything would pass every test above.
 fn ensure_it_notices(checked: &Checked) -> Result<()> {
-    let Checked { oracle, forecasts } = checked;
+    let Checked {
+        oracle, forecasts, ..
+    } = checked;
     let (first, others) = forecasts.split_once('\n').context("no forecasts")?;
     let refuses = |altered: &str| output(oracle, altered.as_bytes()).is_err();
     ensure!(refuses(others), "a forecast that is missing went unnoticed");

@@ -203,6 +203,14 @@ def future() -> onnx.ModelProto:
     return graph
 
 
+def function_of_another_domain() -> onnx.ModelProto:
+    """Its own function is allowed; what that calls is not."""
+    graph = model(helper.make_node("Own", ["x"], ["mean"], domain="own"), domains=("own",))
+    inner = helper.make_node("Gelu", ["a"], ["b"], domain='com."quoted"')
+    graph.functions.append(helper.make_function("own", "Own", ["a"], ["b"], [inner], graph.opset_import))
+    return graph
+
+
 GRAPHS = {
     "two inputs": lambda: model(last_slot(), constants=LAST_SLOT, inputs={"x": ["n", 2, 3], "y": ["n", 2, 3]}),
     "no input": lambda: model(
@@ -234,6 +242,7 @@ GRAPHS = {
     "fails at run": fails_at_run,
     "not finite": logarithm,
     "unknown operator": lambda: model(helper.make_node("Nothing", ["x"], ["mean"], domain="my"), domains=("my",)),
+    "operator of another domain in a function": function_of_another_domain,
     "unknown input of a node": lambda: model(helper.make_node("Identity", ["z"], ["mean"])),
     "newer than the runtime": future,
 }
@@ -324,6 +333,19 @@ def test_the_last_of_several_contracts_counts(binary: Path, tmp_path: Path) -> N
     file.write_bytes(graph.SerializeToString())
     assert check(binary, file).reason is None
     assert foretell.load(file).contract.name == "m"
+
+
+def test_functions_of_the_file_itself_are_run(binary: Path, tmp_path: Path) -> None:
+    graph = last_value()
+    graph.graph.node[0].op_type, graph.graph.node[0].domain = "Own", "own"
+    graph.opset_import.append(helper.make_opsetid("own", 1))
+    names = ["a", "b", "c", "d"]
+    slice_ = helper.make_node("Slice", names, ["e"])
+    graph.functions.append(helper.make_function("own", "Own", names, ["e"], [slice_], graph.opset_import[:1]))
+    file = tmp_path / "m.onnx"
+    file.write_bytes(with_contract(graph, contract()))
+    assert check(binary, file).reason is None
+    foretell.load(file)
 
 
 def test_initializers_are_not_inputs(binary: Path, tmp_path: Path) -> None:

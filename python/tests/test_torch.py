@@ -60,6 +60,17 @@ def test_a_module_is_packaged_with_a_dynamic_batch(levels: list[float], binary: 
     assert str(Path(__file__).parent).encode() not in made.path.read_bytes(), "paths of this machine"
 
 
+def test_a_module_whose_operators_are_named_as_the_outputs_are_is_packaged(binary: Path, tmp_path: Path) -> None:
+    class Means(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def forward(self, window: Any) -> Any:
+            mean = window[:, :, :3].mean(dim=1, keepdim=True)
+            return (mean * 0.5 + window[:, -1:, :3] * 0.5).repeat(1, 4, 1)
+
+    made = foretell.package(Means(), tmp_path / "m.onnx", **module_arguments())
+    assert check(binary, made.path).reason is None
+    assert [port.name for port in onnx.load(made.path).graph.output] == ["mean"]
+
+
 def test_the_forecast_is_the_modules_own(tmp_path: Path) -> None:
     module = Gru()
     made = foretell.package(module, tmp_path / "m.onnx", **module_arguments())

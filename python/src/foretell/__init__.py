@@ -7,7 +7,8 @@ foretell.read_forecasts("localhost:9092", "forecasts")                  # what i
 
 from ._contract import Contract, Example, Feature
 from ._errors import ForetellError, NoForecastError, PackageError
-from ._package import Forecast, Package, load, package
+from ._make import package
+from ._package import Forecast, Package, load
 from ._read import read_forecasts
 
 __all__ = [

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class ForetellError(ValueError):
     """Anything that this package refuses."""
@@ -28,3 +32,12 @@ class RefusedError(ForetellError):
 
 class NoForecastError(ForetellError):
     """A window for which the worker would publish no forecast."""
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Adds the file to a refusal."""
+    try:
+        yield
+    except RefusedError as refusal:
+        raise PackageError(str(path), str(refusal)) from refusal.__cause__

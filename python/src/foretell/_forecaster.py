@@ -17,9 +17,9 @@ from ._session import RunError, Session, check_signature, steps_per_run
 #: Largest error of an example: the difference in scaled units, relative where the expected value is more
 #: than one unit from the center.
 TOLERANCE = 1e-4
-#: What the worker says of a forecast with a value that is NaN or infinite, or made from an input that
-#: float32 cannot hold.
-NOT_FINITE = "a value of it is not finite"
+# Why a row has no forecast, in the words of the worker's ``infer/outputs.rs``.
+_NOT_FINITE = "the model gave NaN or an infinite value for this window"
+_INPUT_OUT_OF_RANGE = "a value of this window does not fit a float32 once it is scaled"
 
 
 class Forecaster:
@@ -52,7 +52,8 @@ class Forecaster:
         inputs = model_inputs(contract, values, origin_ms)
         # A model may turn an infinite input into a finite output, which would be a forecast from a value
         # that was never observed.
-        fits = bool(np.isfinite(inputs).all())
+        if not np.isfinite(inputs).all():
+            raise RunError(_INPUT_OUT_OF_RANGE)
         if contract.strategy == "direct":
             shape = (1, steps_per_run(contract), len(contract.targets))
             outputs = np.concatenate(self._session.run(inputs[None], shape))
@@ -62,8 +63,8 @@ class Forecaster:
         # [outputs, horizon, targets] -> [targets, outputs, horizon]
         with np.errstate(over="ignore", invalid="ignore"):
             unscaled = outputs.astype(np.float64) * contract.scales[columns] + contract.centers[columns]
-        if not fits or not np.isfinite(unscaled).all():
-            raise RunError(NOT_FINITE)
+        if not np.isfinite(unscaled).all():
+            raise RunError(_NOT_FINITE)
         return np.ascontiguousarray(unscaled.transpose(2, 0, 1))
 
     def _recursive(self, inputs: NDArray[np.float32], origin_ms: int) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
 """The few fields of an ONNX file that are read before ONNX Runtime sees it.
 
 The counterpart of the worker's ``infer/onnx.rs``: it finds the contract, and refuses files that are no
-protobuf, tensors whose data lie in other files, and inputs or outputs that are no tensors. It walks the
-bytes rather than asking protobuf, so that what is refused is what the worker refuses. Field numbers are
-those of ``onnx.proto``, which never change.
+protobuf, tensors whose data lie in other files, operators that are neither of ONNX nor defined in the file,
+and inputs or outputs that are no tensors. It walks the bytes rather than asking protobuf, so that what is
+refused is what the worker refuses. Field numbers are those of ``onnx.proto``, which never change.
 """
 
 from __future__ import annotations
@@ -12,11 +12,19 @@ from collections.abc import Iterator
 
 from ._contract import KEY
 from ._errors import RefusedError
+from ._json import shown
 
 #: Largest package, in bytes.
 PACKAGE_BYTES_MAX = 256 * 1024 * 1024
 # Most graphs within graphs (the bodies of If, Loop and Scan).
 DEPTH_MAX = 8
+# Field of a ModelProto: the functions that its graph may call.
+_FUNCTIONS = 25
+_DOMAINS_OF_ONNX = {b"", b"ai.onnx", b"ai.onnx.ml"}
+# Exporters give all their functions one domain or two.
+_FUNCTION_DOMAINS_MAX = 16
+# Bytes of a domain in a message.
+_DOMAIN_SHOWN_MAX = 64
 
 EXTERNAL_DATA = (
     "a tensor keeps its data in another file: save the model in one file (onnx.save with save_as_external_data=False)"
@@ -60,7 +68,8 @@ _Field = tuple[int, "memoryview | int", int]
 
 
 def _scan_model(data: memoryview) -> bytes | None:
-    graph, metadata, functions = 7, 14, 25
+    graph, metadata = 7, 14
+    domains = _domains(data)
     contract: bytes | None = None
     graphs = 0
     for number, value, at in _fields(data, 0):
@@ -68,7 +77,7 @@ def _scan_model(data: memoryview) -> bytes | None:
             continue
         if number == graph:
             graphs += 1
-            _scan_graph(value, at, 0)
+            _scan_graph(value, at, 0, domains)
         elif number == metadata:
             pair = {1: b"", 2: b""}
             for part, text, _ in _fields(value, at):
@@ -76,16 +85,30 @@ def _scan_model(data: memoryview) -> bytes | None:
                     pair[part] = bytes(text)
             if pair[1] == KEY.encode():
                 contract = pair[2]
-        elif number == functions:
-            for part, node, node_at in _fields(value, at):
-                if part == 7 and isinstance(node, memoryview):
-                    _scan_node(node, node_at, 0)
+        elif number == _FUNCTIONS:
+            _scan_function(value, at, domains)
     if not graphs:
         raise _UnusableError("it is not an ONNX file: it has no graph")
     return contract
 
 
-def _scan_graph(data: memoryview, start: int, depth: int) -> None:
+def _domains(data: memoryview) -> set[bytes]:
+    """The domains of operators that a model may use: those of ONNX, and those of its own functions.
+
+    Functions may stand behind the graph that calls them, so this is a walk of its own.
+    """
+    domain = 10
+    of_functions: set[bytes] = set()
+    for number, function, at in _fields(data, 0):
+        if number != _FUNCTIONS or not isinstance(function, memoryview):
+            continue
+        for part, value, _ in _fields(function, at):
+            if part == domain and isinstance(value, memoryview) and len(of_functions) < _FUNCTION_DOMAINS_MAX:
+                of_functions.add(bytes(value))
+    return of_functions | _DOMAINS_OF_ONNX
+
+
+def _scan_graph(data: memoryview, start: int, depth: int, domains: set[bytes]) -> None:
     node, initializer, inputs, outputs, sparse_initializer = 1, 5, 11, 12, 15
     if depth > DEPTH_MAX:
         raise _UnusableError(f"it has graphs nested more than {DEPTH_MAX} deep")
@@ -93,7 +116,7 @@ def _scan_graph(data: memoryview, start: int, depth: int) -> None:
         if not isinstance(value, memoryview):
             continue
         if number == node:
-            _scan_node(value, at, depth)
+            _scan_node(value, at, depth, domains)
         elif number == initializer:
             _scan_tensor(value, at)
         elif number == sparse_initializer:
@@ -105,20 +128,44 @@ def _scan_graph(data: memoryview, start: int, depth: int) -> None:
             _scan_port(value, at, "output")
 
 
-def _scan_node(data: memoryview, start: int, depth: int) -> None:
-    attribute = 5
+def _scan_function(data: memoryview, start: int, domains: set[bytes]) -> None:
+    """Nodes, and the attributes that have a default."""
+    node, attribute_proto = 7, 11
     for number, value, at in _fields(data, start):
-        if number != attribute or not isinstance(value, memoryview):
+        if not isinstance(value, memoryview):
             continue
-        for part, inner, inner_at in _fields(value, at):
-            if not isinstance(inner, memoryview):
-                continue
-            if part in (5, 10):
-                _scan_tensor(inner, inner_at)
-            elif part in (22, 23):
-                _scan_sparse_tensor(inner, inner_at)
-            elif part in (6, 11):
-                _scan_graph(inner, inner_at, depth + 1)
+        if number == node:
+            _scan_node(value, at, 0, domains)
+        elif number == attribute_proto:
+            _scan_attribute(value, at, 0, domains)
+
+
+def _scan_node(data: memoryview, start: int, depth: int, domains: set[bytes]) -> None:
+    attribute, domain = 5, 7
+    for number, value, at in _fields(data, start):
+        if not isinstance(value, memoryview):
+            continue
+        if number == attribute:
+            _scan_attribute(value, at, depth, domains)
+        elif number == domain and bytes(value) not in domains:
+            found = shown(bytes(value[:_DOMAIN_SHOWN_MAX]).decode("utf-8", "replace"))
+            raise _UnusableError(
+                f"it uses an operator of the domain {found}: only the operators of ONNX itself are run; export "
+                "the model without custom or fused operators"
+            )
+
+
+def _scan_attribute(data: memoryview, start: int, depth: int, domains: set[bytes]) -> None:
+    tensors, graphs, sparse_tensors = (5, 10), (6, 11), (22, 23)
+    for number, value, at in _fields(data, start):
+        if not isinstance(value, memoryview):
+            continue
+        if number in tensors:
+            _scan_tensor(value, at)
+        elif number in sparse_tensors:
+            _scan_sparse_tensor(value, at)
+        elif number in graphs:
+            _scan_graph(value, at, depth + 1, domains)
 
 
 def _scan_tensor(data: memoryview, start: int) -> None:

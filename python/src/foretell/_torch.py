@@ -41,6 +41,7 @@ def export(module: Any, contract: Contract, inputs: NDArray[np.float32]) -> tupl
         RefusedError: When the module does not take such an input, or cannot be exported.
     """
     import torch
+    from onnx_ir.passes.common import NameFixPass
 
     module = copy.deepcopy(module).cpu().eval()
     # At least two rows: torch.export takes a dimension of 1 for a constant.
@@ -79,6 +80,8 @@ def export(module: Any, contract: Contract, inputs: NDArray[np.float32]) -> tupl
             "export it to ONNX yourself and give the file"
         ) from error
     assert program is not None
+    # The exporter names values after operators: one called "mean" would collide with the output's name.
+    NameFixPass()(program.model)
     model = program.model_proto
     # Where each node stood in the source: of no use to the worker, and paths of this machine.
     for node in model.graph.node:
