@@ -14,10 +14,19 @@ from torch import Tensor, nn
 DEVIATION_MIN = 1e-3
 
 
+def over_slots(features: Tensor) -> Tensor:
+    """Means [n, 1, features]."""
+    return nn.functional.avg_pool1d(features.transpose(1, 2), WINDOW).transpose(1, 2)
+
+
 def normalised(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[n, window, features] -> the same by each window's mean and deviation, and those, [n, 1, features]."""
-    mean = features.mean(dim=1, keepdim=True)
-    deviation = ((features - mean) ** 2).mean(dim=1, keepdim=True).sqrt().clamp(min=DEVIATION_MIN)
+    """[n, window, features] -> the same by each window's mean and deviation, and those, [n, 1, features].
+
+    The means are a pool over the whole window: ONNX Runtime's ReduceMean of a middle axis sums in an order that
+    depends on n, and a model whose rows depend on their batch is run one row at a time.
+    """
+    mean = over_slots(features)
+    deviation = over_slots((features - mean) ** 2).sqrt().clamp(min=DEVIATION_MIN)
     return (features - mean) / deviation, mean, deviation
 
 
