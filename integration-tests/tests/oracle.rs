@@ -213,7 +213,7 @@ fn ensure_the_package_agrees(checked: &Checked) -> Result<()> {
     let summary: Value = serde_json::from_slice(&output(&package, b"")?)?;
     let read = checked.forecasts.lines().count();
     ensure!(
-        summary["forecasts"].as_u64() == Some(read as u64),
+        summary["forecasts"].as_u64() == Some(u64::try_from(read)?),
         "{read} forecasts were read back: {summary}"
     );
     Ok(())
