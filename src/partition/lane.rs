@@ -181,8 +181,8 @@ impl Lane {
         let folded = Instant::now();
         metrics::round_folded(&self.round.counts, folded - began);
         metrics::decoded(&self.round.decoded);
-        let rows = self.round.batch.len();
-        let outputs = self.model.forecaster.run(&self.round.batch)?;
+        let rows = self.round.rows.batch().len();
+        let outputs = self.model.forecaster.run(self.round.rows.batch())?;
         let ran = Instant::now();
         if rows > 0 {
             metrics::batch_inferred(rows, ran - folded);
@@ -231,7 +231,7 @@ impl Lane {
         for turn in 0..partitions {
             let index = (self.turn + turn) % partitions;
             let serving = &mut self.servings[index];
-            let rows_end = (self.round.batch.len() + rows_share).min(rows_max);
+            let rows_end = (self.round.rows.batch().len() + rows_share).min(rows_max);
             let context = (&self.model, &self.settings.outputs);
             self.round.take((index, serving), share, rows_end, context);
         }

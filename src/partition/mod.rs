@@ -6,6 +6,7 @@
 //! a window, no window is shared.
 
 mod assigner;
+mod due;
 mod lane;
 mod lineage;
 mod model;
@@ -16,6 +17,7 @@ mod round;
 mod step;
 
 pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle, Roster};
+pub use due::{DueRow, DueRows, Folded};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;

@@ -96,7 +96,7 @@ impl Build<'_> {
         if self.is_expired(record) {
             return Outcome::Expired;
         }
-        let row = match self.outputs.row(due.row) {
+        let row = match self.outputs.row(due.row.row) {
             Ok(row) => row,
             Err(failure) => {
                 let detail = failure.to_string();
@@ -112,7 +112,7 @@ impl Build<'_> {
         self.with_targets(&row, |targets| {
             let forecast = Forecast {
                 series,
-                origin: due.origin,
+                origin: due.row.origin,
                 step_ms: self.settings.step_ms,
                 targets,
                 model: ModelName {
@@ -125,9 +125,9 @@ impl Build<'_> {
                     partition: batch.partition,
                     offset: due.offset,
                 },
-                imputed: due.imputed,
-                partial: due.partial,
-                window_hash: due.window_hash.cast_signed(),
+                imputed: due.row.imputed,
+                partial: due.row.partial,
+                window_hash: due.row.window_hash.cast_signed(),
             };
             batch.push(Destination::Forecasts, Some(series.as_bytes()), |out| {
                 self.encoder.encode(&forecast, out);

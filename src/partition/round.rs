@@ -16,13 +16,13 @@ use crate::domain::{
     Epoch, NextOffset, Offset, Outcome, OutcomeCounts, PartitionId, Record, RecordBatch, Rejection,
     Timestamp,
 };
-use crate::infer::Batch;
 use crate::telemetry::Progress;
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
 
+use super::due::{DueRow, DueRows, Folded};
 use super::model::ServingModel;
-use super::step::{End, Placed, Step};
+use super::step::{Placed, Step};
 
 /// A partition that a lane serves.
 #[derive(Debug)]
@@ -109,26 +109,13 @@ pub(super) enum PendingOutput {
     },
 }
 
-/// What folding a record led to.
-#[derive(Debug)]
-enum Folded {
-    /// Its outcome, where it has no output.
-    Done(Outcome),
-    Pending(PendingOutput),
-}
-
 /// What a forecast needs of the state at the moment it fell due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
-    /// Row in the model's batch.
-    pub(super) row: usize,
+    pub(super) row: DueRow,
     /// Where the series' name is in the round's text.
     pub(super) series: (usize, usize),
     pub(super) offset: Offset,
-    pub(super) origin: Timestamp,
-    pub(super) imputed: u32,
-    pub(super) partial: bool,
-    pub(super) window_hash: u64,
 }
 
 /// One partition's part of a round.
@@ -167,7 +154,7 @@ impl Sampler {
 /// The memory of a lane's rounds, used again for each.
 #[derive(Debug)]
 pub(super) struct Round {
-    pub(super) batch: Batch,
+    pub(super) rows: DueRows,
     pub(super) names: String,
     pub(super) pending: Vec<Pending>,
     pub(super) drafts: Vec<Draft>,
@@ -175,27 +162,24 @@ pub(super) struct Round {
     /// How long the measured records took to decode.
     pub(super) decoded: Vec<Duration>,
     sampler: Sampler,
-    /// The window of one series, before it is scaled.
-    values: Vec<f64>,
 }
 
 impl Round {
     /// Memory for rounds of at most `rows_max` rows of this model.
     pub(super) fn new(model: &ServingModel, rows_max: usize) -> Self {
         Self {
-            batch: Batch::new(&model.package, rows_max),
+            rows: DueRows::new(&model.package, rows_max),
             names: String::new(),
             pending: Vec::new(),
             drafts: Vec::new(),
             counts: RoundCounts::default(),
             decoded: Vec::new(),
             sampler: Sampler::default(),
-            values: Vec::new(),
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.batch.clear();
+        self.rows.clear();
         self.names.clear();
         self.pending.clear();
         self.drafts.clear();
@@ -220,7 +204,7 @@ impl Round {
             partitions: settings.partitions,
         };
         let mut taken = 0;
-        while taken < share && self.batch.len() < rows_max {
+        while taken < share && self.rows.batch().len() < rows_max {
             let Some((batch, at)) = serving.next() else {
                 break;
             };
@@ -236,8 +220,8 @@ impl Round {
             serving.position = record.offset.next();
             newest = newest.max(record.timestamp);
             match self.fold(&mut serving.step, &record, placed, model) {
-                Folded::Done(outcome) => outcomes.add(outcome),
-                Folded::Pending(output) => self.pending.push(Pending {
+                Ok(outcome) => outcomes.add(outcome),
+                Err(output) => self.pending.push(Pending {
                     batch: Arc::clone(&batch),
                     index: at,
                     output,
@@ -257,13 +241,14 @@ impl Round {
         }
     }
 
+    /// Folds a record: its outcome, or what its output will be made of.
     fn fold(
         &mut self,
         step: &mut Step,
         record: &Record<'_>,
         placed: Placed,
         model: &ServingModel,
-    ) -> Folded {
+    ) -> Result<Outcome, PendingOutput> {
         let began = self.sampler.is_next().then(Instant::now);
         let decoded = &mut self.decoded;
         let stepped = step.fold_watched(record, Some(placed), || {
@@ -274,22 +259,14 @@ impl Round {
         self.counts.collapsed += u64::from(stepped.collapsed);
         self.counts.evicted += u64::from(stepped.evicted);
         self.counts.misplaced += u64::from(stepped.misplaced);
-        match stepped.end {
-            End::Tombstone => Folded::Done(Outcome::Tombstone),
-            End::LateFilled => Folded::Done(Outcome::LateFilled),
-            End::Duplicate => Folded::Done(Outcome::Duplicate),
-            End::Held => Folded::Done(Outcome::Held),
-            End::Undecodable(detail) => Folded::Pending(PendingOutput::Refused {
-                rejection: detail.rejection(),
-                detail: Some(detail),
-            }),
-            End::Rejected(rejection) => Folded::Pending(PendingOutput::Refused {
-                rejection,
-                detail: None,
-            }),
-            End::Folded(series) => match self.due(step, series, record.offset, model) {
-                Some(due) => Folded::Pending(PendingOutput::Due(due)),
-                None => Folded::Done(Outcome::Folded),
+        match Folded::from(stepped.end) {
+            Folded::Done(outcome) => Ok(outcome),
+            Folded::Refused { rejection, detail } => {
+                Err(PendingOutput::Refused { rejection, detail })
+            }
+            Folded::Newest(series) => match self.due(step, series, record.offset, model) {
+                Some(due) => Err(PendingOutput::Due(due)),
+                None => Ok(Outcome::Folded),
             },
         }
     }
@@ -303,28 +280,14 @@ impl Round {
         model: &ServingModel,
     ) -> Option<Due> {
         let window = step.window(series)?;
-        let contract = model.package.contract();
-        let columns = model.binding.columns();
-        self.values.resize(contract.window() * columns.len(), 0.0);
-        let imputed = window.complete(
-            contract.window(),
-            columns,
-            contract.imputed_max(),
-            &mut self.values,
-        )?;
-        let origin = step.windows().config().grid().time(window.newest());
-        let row = self.batch.len();
-        self.batch.push(&self.values, origin);
+        let bound = (&*model.package, &model.binding);
+        let row = self.rows.take((step, &window), bound)?;
         let start = self.names.len();
         self.names.push_str(window.series());
         Some(Due {
             row,
             series: (start, self.names.len()),
             offset,
-            origin,
-            imputed,
-            partial: step.is_partial(&window),
-            window_hash: window.hash(),
         })
     }
 }

@@ -54,6 +54,11 @@ impl<'a> Window<'a> {
         rows.filter_map(|(slot, offset, cells)| Some((slot, Offset::new(offset)?, cells)))
     }
 
+    /// A cell per feature of a kept slot, NaN where it is missing; `None` where no row is known.
+    pub fn cells(&self, slot: Slot) -> Option<&'a [f64]> {
+        self.series.rows.get(slot)
+    }
+
     /// The record that is held aside: slot, offset, cells.
     pub fn held(&self) -> Option<(Slot, Offset, &'a [f64])> {
         self.series.held()

@@ -1,6 +1,6 @@
 //! Holds the table against the oracle.
 
-use foretell::domain::{NextOffset, Rejection};
+use foretell::domain::{NextOffset, Rejection, Slot};
 use foretell::window::{Folding, Table, Verdict, Window, WindowConfig, WindowSettings};
 
 use crate::naive::{Cells, Judged, Naive, NaiveSeries, Row, Said};
@@ -94,6 +94,15 @@ fn assert_rows(window: &Window<'_>, expected: &NaiveSeries) {
     let mut rows = expected.rows.clone();
     rows.sort_by_key(|kept| kept.slot);
     assert_eq!(found, rows);
+    let known: Vec<_> = rows.iter().map(|kept| kept.slot).collect();
+    let (oldest, newest) = (known[0], window.newest().0);
+    for slot in oldest.saturating_sub(2)..=newest.saturating_add(2) {
+        let kept = known.iter().position(|known| *known == slot);
+        let row_cells = kept.map(|kept| rows[kept].cells.clone());
+        let cells = window.cells(Slot(slot));
+        let cells = cells.map(|cells| cells.iter().map(|cell| some(*cell)).collect::<Cells>());
+        assert_eq!(cells, row_cells, "slot {slot}");
+    }
     let lowest = rows.iter().map(|kept| kept.offset).min();
     assert_eq!(Some(window.lowest_offset().get()), lowest);
     let held = window.held();
