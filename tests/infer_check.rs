@@ -116,6 +116,33 @@ fn broken_packages_are_refused_with_the_reason() {
     }
 }
 
+/// `model show` has no runtime and says the same.
+#[test]
+fn what_a_file_declares_is_refused_in_the_words_of_the_loaded_graph() {
+    for name in [
+        "rank_two",
+        "integer_input",
+        "wrong_horizon",
+        "missing_quantile",
+    ] {
+        let name = format!("broken/{name}");
+        let package = package(&name);
+        let declared = package.compare(&package.graph().unwrap()).unwrap_err();
+        assert_eq!(declared.to_string(), refused(&name));
+    }
+    for name in [
+        "last_value",
+        "gru_quantiles",
+        "linear_recursive",
+        "mlp",
+        "one_row",
+        "gru64",
+    ] {
+        let package = package(name);
+        package.compare(&package.graph().unwrap()).unwrap();
+    }
+}
+
 #[test]
 fn files_that_are_no_onnx_are_refused() {
     for bytes in [

@@ -12,6 +12,7 @@ mod threads;
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -54,14 +55,14 @@ pub enum StartError {
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
     Package(#[from] PackageError),
-    #[error(transparent)]
-    Check(#[from] CheckError),
+    #[error("{}: {error}", path.display())]
+    Check { path: PathBuf, error: CheckError },
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
     Warm(#[from] ForeignBatch),
-    #[error("the model does not fit the windows of this worker: {0}")]
-    Bind(#[from] BindError),
+    #[error("{}: the model does not fit the windows of this worker: {error}", path.display())]
+    Bind { path: PathBuf, error: BindError },
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error(transparent)]

@@ -26,14 +26,21 @@ pub(super) struct Loaded {
 /// Finds ONNX Runtime, reads the package, recomputes its examples and binds it to the windows.
 pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded, StartError> {
     let runtime = Runtime::load(&onnxruntime_places(environment).candidates())?;
+    let path = || config.model.initial.clone();
     let package = Package::read(&config.model.initial)?;
-    let binding = package.contract().bind(&WindowFeatures {
+    let bound = package.contract().bind(&WindowFeatures {
         step_ms: config.window.grid.step_ms(),
         length: config.window.length.get(),
         features: &config.window.features,
+    });
+    let binding = bound.map_err(|error| StartError::Bind {
+        path: path(),
+        error,
     })?;
-    let checked = check(&runtime, &package, || {
-        tokio::time::Instant::now().into_std()
+    let now = || tokio::time::Instant::now().into_std();
+    let checked = check(&runtime, &package, now).map_err(|error| StartError::Check {
+        path: path(),
+        error,
     })?;
     let contract = package.contract();
     info!(

@@ -15,3 +15,29 @@ pub fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
 pub fn remark(line: impl std::fmt::Display) {
     drop(writeln!(io::stderr().lock(), "{line}"));
 }
+
+/// Text that somebody else wrote, with its control characters written out: a terminal would obey them.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert_eq!(
+            printable("cell-\u{e4}\u{1b}[2J\n"),
+            "cell-\u{e4}\\u{1b}[2J\\n"
+        );
+    }
+}

@@ -77,7 +77,7 @@ impl Forecaster {
                 runtime: runtime.version().to_owned(),
                 detail,
             })?;
-        let signature = signature::check(&session, package.layout())?;
+        let signature = signature::check(&session.inputs(), &session.outputs(), package.layout())?;
         Ok(Self {
             package,
             session,

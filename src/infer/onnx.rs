@@ -259,15 +259,15 @@ fn scan_port(bytes: Slice<'_>, port: &'static str) -> Result<(), OnnxError> {
 
 /// Bytes of a message and where they start in the file.
 #[derive(Clone, Copy, Debug)]
-struct Slice<'a> {
-    bytes: &'a [u8],
+pub(super) struct Slice<'a> {
+    pub(super) bytes: &'a [u8],
     start: usize,
 }
 
 /// A field of a message: its number, and its bytes or its varint. Nothing here reads a number of
 /// fixed width.
 #[derive(Clone, Copy, Debug)]
-enum Field<'a> {
+pub(super) enum Field<'a> {
     Fixed,
     Bytes(u64, Slice<'a>),
     Number(u64, u64),
@@ -276,17 +276,17 @@ enum Field<'a> {
 /// Walks the fields of a protobuf message (<https://protobuf.dev/programming-guides/encoding/>). It
 /// ends after the first error.
 #[derive(Debug)]
-struct Message<'a> {
+pub(super) struct Message<'a> {
     rest: &'a [u8],
     at: usize,
 }
 
 impl<'a> Message<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, at: 0 }
     }
 
-    fn within(slice: Slice<'a>) -> Self {
+    pub(super) fn within(slice: Slice<'a>) -> Self {
         Self {
             rest: slice.bytes,
             at: slice.start,

@@ -14,6 +14,8 @@ use sha2::{Digest as _, Sha256};
 use super::contract::{Contract, ContractError};
 use super::layout::Layout;
 use super::onnx::{self, OnnxError};
+use super::ports::Graph;
+use super::signature::{self, SignatureError};
 
 /// Largest package, in bytes. A package is held in memory whole, once per worker.
 pub const PACKAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -47,6 +49,8 @@ pub enum PackageError {
     ContractNotText,
     #[error(transparent)]
     Contract(#[from] ContractError),
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: Box<Self> },
 }
 
 impl Package {
@@ -65,7 +69,10 @@ impl Package {
         File::open(path)
             .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
             .map_err(failed)?;
-        Self::from_bytes(bytes)
+        Self::from_bytes(bytes).map_err(|error| PackageError::File {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })
     }
 
     /// Takes the bytes of an ONNX file.
@@ -103,6 +110,23 @@ impl Package {
         &self.bytes
     }
 
+    /// What the file says of its graph.
+    ///
+    /// # Errors
+    /// When the part that describes the inputs and outputs is broken.
+    pub fn graph(&self) -> Result<Graph, OnnxError> {
+        Graph::read(&self.bytes)
+    }
+
+    /// Compares what the file says of its graph with the contract. ONNX Runtime infers more than the
+    /// file says, so that it may refuse what passes here.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn compare(&self, graph: &Graph) -> Result<(), SignatureError> {
+        signature::check(&graph.inputs, &graph.outputs, &self.layout).map(|_signature| ())
+    }
+
     pub(super) fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
@@ -133,5 +157,22 @@ mod tests {
     fn a_file_that_does_not_exist_is_named() {
         let error = Package::read(Path::new("no/such.onnx")).unwrap_err();
         assert!(error.to_string().contains("no/such.onnx"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_package_is_named_with_the_reason() {
+        for (file, reason) in [
+            ("Cargo.toml", "it is not an ONNX file"),
+            (
+                "tests/models/broken/no_contract.onnx",
+                "carries no contract",
+            ),
+            ("tests/models/broken/bad_contract.onnx", "\"window\" is"),
+        ] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let error = Package::read(&path).unwrap_err().to_string();
+            assert!(error.starts_with(&path.display().to_string()), "{error}");
+            assert!(error.contains(reason), "{error}");
+        }
     }
 }

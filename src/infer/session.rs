@@ -13,6 +13,7 @@ use ort::logging::LogLevel;
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use super::places::{Tried, TriedList};
+use super::ports::Port;
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 /// Held while the library is searched for, so that two threads never load two libraries.
@@ -164,17 +165,6 @@ fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str
 #[derive(Debug)]
 pub(super) struct Session {
     session: ort::session::Session,
-}
-
-/// An input or output of a graph.
-#[derive(Clone, Debug)]
-pub(super) struct Port {
-    pub(super) name: String,
-    /// Element type and dimensions as they are written in messages.
-    pub(super) kind: String,
-    pub(super) is_float32: bool,
-    /// Per dimension its size, `None` where it is symbolic. Empty for a tensor of unknown rank.
-    pub(super) dimensions: Vec<Option<usize>>,
 }
 
 impl Session {

@@ -4,7 +4,7 @@
 
 use super::contract::Strategy;
 use super::layout::Layout;
-use super::session::{Port, Session};
+use super::ports::Port;
 
 /// What a graph takes in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,14 @@ pub enum SignatureError {
     },
 }
 
-/// Compares the graph's input and outputs with the contract's shapes.
-pub(super) fn check(session: &Session, layout: &Layout) -> Result<Signature, SignatureError> {
-    let inputs = session.inputs();
-    let [input] = inputs.as_slice() else {
+/// Compares a graph's inputs and outputs, as the runtime has loaded them or as the file declares them,
+/// with the contract's shapes.
+pub(super) fn check(
+    inputs: &[Port],
+    outputs: &[Port],
+    layout: &Layout,
+) -> Result<Signature, SignatureError> {
+    let [input] = inputs else {
         return Err(SignatureError::InputCount {
             found: inputs.len(),
         });
@@ -46,7 +50,6 @@ pub(super) fn check(session: &Session, layout: &Layout) -> Result<Signature, Sig
     let mut signature = check_port("input", input, [window, width], || {
         format!("[n, window {window}, inputs {width} (features + 2 x calendar)]")
     })?;
-    let outputs = session.outputs();
     if outputs.len() != layout.outputs {
         return Err(SignatureError::OutputCount {
             found: outputs.len(),
@@ -54,7 +57,7 @@ pub(super) fn check(session: &Session, layout: &Layout) -> Result<Signature, Sig
         });
     }
     let [_, steps, targets] = layout.output_shape(1);
-    for output in &outputs {
+    for output in outputs {
         let of_output = check_port("output", output, [steps, targets], || {
             match layout.strategy {
                 Strategy::Direct => format!("[n, horizon {steps}, targets {targets}]"),

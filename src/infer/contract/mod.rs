@@ -193,6 +193,12 @@ impl Contract {
         self.features.iter().map(|feature| feature.name.as_str())
     }
 
+    /// Center and scale of each feature; the model sees `(value - center) / scale`.
+    pub fn centers_and_scales(&self) -> impl ExactSizeIterator<Item = (f64, f64)> {
+        self.scalings()
+            .map(|scaling| (scaling.center, scaling.scale))
+    }
+
     pub fn calendar(&self) -> &[CalendarFeature] {
         &self.calendar
     }

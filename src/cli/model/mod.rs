@@ -1,4 +1,7 @@
-//! `foretell model check`: what a worker would find out about a model package, found out beforehand.
+//! `foretell model check`: what a worker would find out about a model package, found out beforehand; and
+//! `model show`, which tells what a package says of itself.
+
+mod show;
 
 use std::fmt;
 use std::io::Write;
@@ -16,6 +19,7 @@ use crate::infer::{Package, Runtime, WindowFeatures, check};
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Check(Arguments),
+    Show(show::Arguments),
 }
 
 /// Check a model package as a worker does before it serves
@@ -55,7 +59,14 @@ impl fmt::Display for Refused {
 }
 
 pub(super) fn run(command: &Command, environment: &Environment) -> Result<ExitCode, Failure> {
-    let Command::Check(Arguments { file, config }) = command;
+    match command {
+        Command::Check(arguments) => run_check(arguments, environment),
+        Command::Show(arguments) => show::run(arguments),
+    }
+}
+
+fn run_check(arguments: &Arguments, environment: &Environment) -> Result<ExitCode, Failure> {
+    let Arguments { file, config } = arguments;
     let refused = |reason: &dyn fmt::Display| Refused {
         file: file.clone(),
         reason: reason.to_string(),
