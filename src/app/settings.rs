@@ -9,7 +9,7 @@ use crate::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
 };
 use crate::partition::{DEADLINE_HEADER, OutputSettings, RestoreSettings};
-use crate::produce::{ForecastFormat, Guarantee, ProducerSettings};
+use crate::produce::{CARRIED_HEADERS, ForecastFormat, Guarantee, ProducerSettings};
 use crate::window::{
     ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings,
 };
@@ -99,6 +99,7 @@ pub(super) fn client(config: &Config) -> ClientSettings {
 pub(super) fn consumer(config: &Config, client: ClientSettings) -> ConsumerSettings {
     let mut header_names = config.forecast.copy_headers.clone();
     header_names.push(DEADLINE_HEADER.to_owned());
+    header_names.extend(CARRIED_HEADERS.map(str::to_owned));
     ConsumerSettings {
         client,
         topic: config.topics.observations.clone(),

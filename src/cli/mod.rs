@@ -7,9 +7,11 @@
 pub mod clients;
 mod config_check;
 mod config_show;
+mod dead_letters;
 pub mod demo;
 mod failure;
 mod model;
+mod moment;
 pub mod output;
 pub mod progress;
 pub mod publish;
@@ -56,6 +58,11 @@ enum Command {
         command: model::Command,
     },
     Tail(tail::Arguments),
+    /// Look at records that were refused, and send them again
+    DeadLetters {
+        #[command(subcommand)]
+        command: dead_letters::Command,
+    },
     /// Create or check the topics of a configuration
     Topics {
         #[command(subcommand)]
@@ -91,6 +98,7 @@ impl Cli {
             Command::Publish(arguments) => publish::run(&arguments, environment),
             Command::Model { command } => model::run(&command, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
+            Command::DeadLetters { command } => dead_letters::run(&command, environment),
             Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),

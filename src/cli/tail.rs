@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,9 +12,11 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
+use super::moment::{Moment, shown};
 use super::output;
 use crate::app::wall_clock;
 use crate::config::Environment;
+use crate::domain::Timestamp;
 use crate::produce::readback::{Forecast, ForecastReader};
 
 /// Longest wait for a record before output is flushed and the connection looked at.
@@ -37,9 +38,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     connection: ConnectionArgs,
 
-    /// Where to begin: beginning, end, or a time ago such as 90s, 15m, 24h, 7d
+    /// Where to begin: beginning, end, a time ago such as 90s, 15m, 24h, 7d, or an instant
     #[arg(long, value_name = "WHERE", default_value = "end")]
-    from: From,
+    from: Moment,
 
     /// Forecasts of this series only
     #[arg(long, value_name = "NAME")]
@@ -68,40 +69,6 @@ Examples:
 
   Every field of one series' forecasts of the last day, for jq:
   foretell tail -c foretell.toml --from 24h --exit --series cell-17 --json | jq .targets";
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum From {
-    Beginning,
-    End,
-    Ago(Duration),
-}
-
-impl FromStr for From {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const ALLOWED: &str = "say beginning, end, or a time ago such as 90s, 15m, 24h or 7d";
-        match text {
-            "beginning" => return Ok(Self::Beginning),
-            "end" => return Ok(Self::End),
-            _ => {}
-        }
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let unit = text.strip_prefix(digits).unwrap_or_default();
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return Err(ALLOWED),
-        };
-        let count: u64 = digits
-            .parse()
-            .map_err(|_no_number: std::num::ParseIntError| ALLOWED)?;
-        let seconds = count.checked_mul(seconds).ok_or(ALLOWED)?;
-        Ok(Self::Ago(Duration::from_secs(seconds)))
-    }
-}
 
 /// Why forecasts cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +156,7 @@ pub(super) fn is_passing(error: &KafkaError) -> bool {
 fn assign(
     connection: &Connection,
     topic: &str,
-    from: From,
+    from: Moment,
 ) -> Result<(BaseConsumer<Troubles>, i32), TailError> {
     let (consumer, troubles) = clients::reader(connection).map_err(Unreachable::Config)?;
     let serve = || drop(consumer.poll(Duration::ZERO));
@@ -202,20 +169,18 @@ fn assign(
         topic: topic.to_owned(),
         error,
     };
+    let time = from.time(wall_clock());
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
-        let offset = match from {
-            From::Beginning => Offset::Beginning,
-            From::End => Offset::End,
-            From::Ago(ago) => {
-                let now = wall_clock().0;
-                Offset::Offset(now - i64::try_from(ago.as_millis()).unwrap_or(now).min(now))
-            }
+        let offset = match (time, from) {
+            (Some(time), _) => Offset::Offset(time.0),
+            (None, Moment::Beginning) => Offset::Beginning,
+            (None, Moment::End | Moment::Ago(_) | Moment::At(_)) => Offset::End,
         };
         list.add_partition_offset(topic, partition, offset)
             .map_err(read)?;
     }
-    if let From::Ago(_) = from {
+    if time.is_some() {
         list = consumer
             .offsets_for_times(list, OFFSETS_MAX)
             .map_err(read)?;
@@ -229,10 +194,7 @@ fn write(out: &mut impl Write, forecast: &Forecast, json: bool) -> std::io::Resu
         serde_json::to_writer(&mut *out, forecast)?;
         return writeln!(out);
     }
-    let origin = jiff::Timestamp::from_millisecond(forecast.origin).map_or_else(
-        |_out_of_range| forecast.origin.to_string(),
-        |time| time.to_string(),
-    );
+    let origin = shown(Timestamp(forecast.origin));
     write!(out, "{origin}  {:<16}", forecast.series)?;
     for target in &forecast.targets {
         write!(out, "  {} ", target.name)?;
@@ -292,25 +254,6 @@ pub(super) fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_beginning_is_a_word_or_a_time_ago() {
-        assert_eq!("beginning".parse(), Ok(From::Beginning));
-        assert_eq!("24h".parse(), Ok(From::Ago(Duration::from_hours(24))));
-        assert_eq!("90s".parse(), Ok(From::Ago(Duration::from_secs(90))));
-        for bad in [
-            "",
-            "h",
-            "24",
-            "1.5h",
-            "-1h",
-            "yesterday",
-            "99999999999999999999d",
-            "18446744073709551615d",
-        ] {
-            assert!(bad.parse::<From>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn numbers_are_short_at_every_magnitude() {

@@ -23,6 +23,7 @@ pub use group::{Group, NotAMember};
 pub use hooks::{Assigned, Hooks, RebalanceEvent};
 pub use poll::{PollCommand, Poller};
 pub use queue::{QueueLimits, QueueReceiver, QueueSender, queue};
+pub use raw_headers::all_headers;
 pub use replay::{Committed, ReplayError, Replayer, StartPosition};
 pub use settings::ConsumerSettings;
 pub use topic::{Cleanup, check_cleanup};

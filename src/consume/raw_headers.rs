@@ -2,7 +2,8 @@
 //!
 //! Kafka does not check header names, and rdkafka panics on one that is not UTF-8, so that any
 //! publisher could end every worker of the group. Here a name is compared as bytes, and one that
-//! nobody asked for is never looked at as text. Called by the poll thread only.
+//! nobody asked for is never looked at as text. Called by the thread that has the message: the poll
+//! thread, or the command that reads dead letters.
 
 use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as sys;
@@ -19,6 +20,13 @@ pub(super) fn wanted_headers<'m>(
             let wanted = wanted.iter().find(|wanted| wanted.as_bytes() == name)?;
             Some((wanted.as_str(), value))
         })
+}
+
+/// Every header of `message`, in their order; a name is whatever bytes its producer wrote.
+pub fn all_headers<'m>(
+    message: &'m BorrowedMessage<'_>,
+) -> impl Iterator<Item = (&'m [u8], Option<&'m [u8]>)> {
+    (0..).map_while(|index| header(message, index))
 }
 
 /// Name and value of one header; `None` past the last.

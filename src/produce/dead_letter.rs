@@ -31,6 +31,22 @@ pub const VALUE_BYTES_HEADER: &str = "foretell.value.bytes";
 /// SHA-256 of the original value in hexadecimal, present only where it was cut.
 pub const VALUE_SHA256_HEADER: &str = "foretell.value.sha256";
 
+/// On a record that a replay of dead letters sent: the letter, as topic/partition/offset. On the letter
+/// of a record that was refused again: the letter before it.
+pub const REPLAYED_FROM_HEADER: &str = "foretell.replayed.from";
+/// Beside it: how many times the record has been sent again.
+pub const REPLAYED_TIMES_HEADER: &str = "foretell.replayed.times";
+/// On a receipt, which a replay leaves among the dead letters in the transaction that sends the records:
+/// the letter that was sent again, as partition/offset. A receipt has no value.
+pub const RECEIPT_HEADER: &str = "foretell.receipt.letter";
+/// On a receipt: the topic that the record was sent to.
+pub const RECEIPT_TOPIC_HEADER: &str = "foretell.receipt.topic";
+
+/// Headers of a record that its letter has too, so that a record which goes in circles is found out.
+pub const CARRIED_HEADERS: [&str; 2] = [REPLAYED_FROM_HEADER, REPLAYED_TIMES_HEADER];
+/// Longest of them: a topic's name and two numbers.
+const CARRIED_BYTES_MAX: usize = 300;
+
 /// Why and where from.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetter<'a> {
@@ -59,6 +75,13 @@ impl DeadLetter<'_> {
         if let Some(timestamp) = record.timestamp {
             number(batch, SOURCE_TIMESTAMP_HEADER, timestamp.0);
         }
+        for (name, text) in record.headers() {
+            if CARRIED_HEADERS.contains(&name)
+                && text.is_none_or(|text| text.len() <= CARRIED_BYTES_MAX)
+            {
+                batch.header(name, text);
+            }
+        }
         if value.len() > VALUE_BYTES_MAX {
             batch.header(VALUE_BYTES_HEADER, Some(value.len().to_string().as_bytes()));
             let mut digest = String::with_capacity(64);
@@ -85,7 +108,13 @@ mod tests {
         let value = vec![7_u8; VALUE_BYTES_MAX + 1];
         let mut records = RecordBatch::default();
         let at = (Offset::new(41).unwrap(), Some(Timestamp(5)));
-        records.push(at, Some(b"key"), Some(&value), []);
+        let long = vec![b'x'; CARRIED_BYTES_MAX + 1];
+        let given = [
+            (REPLAYED_FROM_HEADER, Some(&b"dead/0/7"[..])),
+            (REPLAYED_TIMES_HEADER, Some(&long)),
+            ("other", Some(b"1")),
+        ];
+        records.push(at, Some(b"key"), Some(&value), given);
         let mut batch = OutputBatch::new(PartitionId(2), Epoch(1), NextOffset::ZERO);
         let letter = DeadLetter {
             reason: DeadLetterReason::Rejected(Rejection::Undecodable),
@@ -115,5 +144,11 @@ mod tests {
         assert_eq!(get(SOURCE_OFFSET_HEADER), "41");
         assert_eq!(get(VALUE_BYTES_HEADER), (VALUE_BYTES_MAX + 1).to_string());
         assert_eq!(get(VALUE_SHA256_HEADER).len(), 64);
+        assert_eq!(get(REPLAYED_FROM_HEADER), "dead/0/7");
+        let carried = |name: &str| name == REPLAYED_TIMES_HEADER || name == "other";
+        assert!(
+            !headers.iter().any(|(name, _)| carried(name)),
+            "{headers:?}"
+        );
     }
 }

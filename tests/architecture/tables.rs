@@ -119,6 +119,9 @@ const RDKAFKA: &[&str] = &[
     "telemetry/librdkafka.rs",
 ];
 
+/// Who calls the transaction API.
+const TRANSACTIONS: &[&str] = &["cli/dead_letters/send.rs", "produce/producer.rs"];
+
 /// Words that belong to one place, and why.
 pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
     (
@@ -133,23 +136,27 @@ pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
     ),
     (
         "begin_transaction",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
+        TRANSACTIONS,
+        "the committer is the only caller of the transaction API, but for the replay of dead letters, \
+         which commits no offsets",
     ),
     (
         "commit_transaction",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
+        TRANSACTIONS,
+        "the committer is the only caller of the transaction API, but for the replay of dead letters, \
+         which commits no offsets",
     ),
     (
         "abort_transaction",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
+        TRANSACTIONS,
+        "the committer is the only caller of the transaction API, but for the replay of dead letters, \
+         which commits no offsets",
     ),
     (
         "init_transactions",
-        &["produce/producer.rs"],
-        "the committer is the only caller of the transaction API",
+        TRANSACTIONS,
+        "the committer is the only caller of the transaction API, but for the replay of dead letters, \
+         which commits no offsets",
     ),
     (
         "send_offsets_to_transaction",

@@ -155,7 +155,7 @@ fn features(out: &mut impl Write, contract: &Contract) -> io::Result<()> {
     let width = longest.unwrap_or_default().max("feature".len());
     writeln!(
         out,
-        "\n  {:<width$} {:>16} {:>16}  target",
+        "\n  {:<width$} {:>20} {:>20}  target",
         "feature", "center", "scale"
     )?;
     let rows = contract
@@ -165,7 +165,7 @@ fn features(out: &mut impl Write, contract: &Contract) -> io::Result<()> {
     for ((feature, name), (center, scale)) in rows {
         let target = contract.targets().any(|target| target == feature);
         let target = if target { "yes" } else { "" };
-        let row = format!("  {name:<width$} {center:>16} {scale:>16}  {target}");
+        let row = format!("  {name:<width$} {center:>20} {scale:>20}  {target}");
         writeln!(out, "{}", row.trim_end())?;
     }
     Ok(())
