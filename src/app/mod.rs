@@ -45,6 +45,7 @@ use crate::window::WindowConfigError;
 pub use clock::wall_clock;
 use model::Loaded;
 pub use model::onnxruntime_places;
+pub use settings::{decoder, windows};
 
 use threads::{Ended, Threads};
 
@@ -130,8 +131,8 @@ impl App {
     /// A sentence for everything that does not fit.
     pub fn start(config: &Config, environment: &Environment) -> Result<Self, StartError> {
         let model = model::load(config, environment)?;
-        let windows = settings::windows(config)?;
-        let decoder = settings::decoder(config)?;
+        let windows = windows(config)?;
+        let decoder = decoder(config)?;
         let client = settings::client(config);
         let topics = [
             &*config.topics.observations,

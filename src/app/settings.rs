@@ -18,7 +18,8 @@ fn milliseconds(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn windows(config: &Config) -> Result<WindowConfig, WindowConfigError> {
+/// The windows that a worker of this configuration keeps.
+pub fn windows(config: &Config) -> Result<WindowConfig, WindowConfigError> {
     let config::Window {
         grid,
         length,
@@ -53,7 +54,8 @@ pub(super) fn windows(config: &Config) -> Result<WindowConfig, WindowConfigError
     })
 }
 
-pub(super) fn decoder(config: &Config) -> Result<Decoder, StartError> {
+/// The decoder of a worker of this configuration.
+pub fn decoder(config: &Config) -> Result<Decoder, StartError> {
     let format = match &config.input.format {
         InputFormat::SingleObject { schema_folder } => WireFormat::SingleObject {
             schemas: SchemaFolder::load(schema_folder)?,

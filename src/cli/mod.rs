@@ -4,6 +4,7 @@
 //! returns a [`Failure`] whose text says what to do next. Results go to standard output, everything
 //! else to standard error.
 
+pub mod backtest;
 pub mod clients;
 mod config_check;
 mod config_show;
@@ -11,11 +12,12 @@ mod dead_letters;
 pub mod demo;
 mod failure;
 mod model;
-mod moment;
+pub mod moment;
 pub mod output;
 pub mod progress;
 pub mod publish;
 mod run;
+pub mod score;
 pub mod tail;
 pub mod topics;
 
@@ -57,6 +59,7 @@ enum Command {
         #[command(subcommand)]
         command: model::Command,
     },
+    Backtest(backtest::Arguments),
     Tail(tail::Arguments),
     /// Look at records that were refused, and send them again
     DeadLetters {
@@ -97,6 +100,7 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments, environment),
             Command::Publish(arguments) => publish::run(&arguments, environment),
             Command::Model { command } => model::run(&command, environment),
+            Command::Backtest(arguments) => backtest::run(&arguments, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::DeadLetters { command } => dead_letters::run(&command, environment),
             Command::Topics { command } => topics::run(&command, environment),

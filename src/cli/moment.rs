@@ -7,7 +7,7 @@ use crate::domain::Timestamp;
 
 /// Where to begin or to end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Moment {
+pub enum Moment {
     Beginning,
     End,
     Ago(Duration),
@@ -16,7 +16,7 @@ pub(super) enum Moment {
 
 impl Moment {
     /// The time that is meant, if one is, when it is `now`.
-    pub(super) fn time(self, now: Timestamp) -> Option<Timestamp> {
+    pub fn time(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Beginning | Self::End => None,
             Self::Ago(ago) => {
@@ -60,7 +60,7 @@ impl FromStr for Moment {
 }
 
 /// A time as people read it, in UTC.
-pub(super) fn shown(time: Timestamp) -> String {
+pub fn shown(time: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(time.0).map_or_else(
         |_out_of_range| time.to_string(),
         |instant| instant.to_string(),

@@ -34,6 +34,7 @@ pub use output::{Commit, Forecast, Guarantee, Model, WireFormat};
 pub use properties::Properties;
 pub use secret::Secret;
 pub use topics::Topics;
+pub use units::{format_duration, parse_duration};
 pub use window::{Missing, OnConflict, Window};
 pub use worker::{Admin, LogFormat, Rebuild, Worker};
 

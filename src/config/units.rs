@@ -21,12 +21,12 @@ const SIZE_UNITS: [(&str, u64); 7] = [
 ];
 
 /// A whole number and a unit: `10ms`, `120s`, `2 m`, `1h`, `7d`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     parse(text, &DURATION_UNITS).map(Duration::from_millis)
 }
 
 /// The shortest form that [`parse_duration`] reads back, for whole milliseconds.
-pub(super) fn format_duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     format(ms, &DURATION_UNITS, "ms", "")
 }

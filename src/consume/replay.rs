@@ -175,17 +175,35 @@ impl Replayer {
                 | KafkaOffset::Invalid
                 | KafkaOffset::OffsetTail(_) => None,
             });
-        let ask_ends = |timeout| {
+        let (log_start, log_end) = self.ends(partition, wanted)?;
+        Ok(Committed {
+            stable,
+            log_start,
+            log_end,
+        })
+    }
+
+    /// The first offset in the log and the one past the last.
+    ///
+    /// # Errors
+    /// When the leader gives no answer in time, or it is not wanted any more.
+    pub fn ends(
+        &self,
+        partition: PartitionId,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(NextOffset, NextOffset), ReplayError> {
+        let ask = |timeout| {
             self.consumer
                 .fetch_watermarks(&self.topic, partition.0, timeout)
         };
-        let (low, high) =
-            until_answered(ask_ends, wanted).map_err(failed("the ends of the log"))?;
-        Ok(Committed {
-            stable,
-            log_start: NextOffset::new(low).unwrap_or(NextOffset::ZERO),
-            log_end: NextOffset::new(high).unwrap_or(NextOffset::ZERO),
-        })
+        let (low, high) = until_answered(ask, wanted).map_err(|error| ReplayError::Position {
+            topic: self.topic.clone(),
+            partition,
+            what: "the ends of the log",
+            error,
+        })?;
+        let position = |offset| NextOffset::new(offset).unwrap_or(NextOffset::ZERO);
+        Ok((position(low), position(high)))
     }
 
     /// Resolves a start position to a number.

@@ -37,6 +37,14 @@ pub struct SchemaFolder {
     schemas: BTreeMap<Fingerprint, WriterSchema>,
 }
 
+impl From<WriterSchema> for SchemaFolder {
+    /// As a folder with this one schema.
+    fn from(schema: WriterSchema) -> Self {
+        let schemas = BTreeMap::from([(schema.fingerprint(), schema)]);
+        Self { schemas }
+    }
+}
+
 impl SchemaFolder {
     /// Reads every `*.avsc` file of `folder`, in the order of their names.
     ///

@@ -181,6 +181,10 @@ impl OutcomeCounts {
         self.0[outcome.index()] += 1;
     }
 
+    pub fn add_many(&mut self, outcome: Outcome, records: u64) {
+        self.0[outcome.index()] += records;
+    }
+
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine += theirs;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::cli::score::Sums;
 use crate::produce::readback::Forecast;
 
 /// Steps ahead that are scored.
@@ -50,24 +51,11 @@ struct Waiting {
     value: f64,
 }
 
-/// Absolute errors of a target at a horizon, summed.
+/// Errors of a target at a horizon, of the model and of the last value, over the same pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Errors {
-    pub count: u32,
-    model: f64,
-    last_value: f64,
-}
-
-impl Errors {
-    /// Mean absolute error of the model.
-    pub fn model(&self) -> f64 {
-        self.model / f64::from(self.count)
-    }
-
-    /// Mean absolute error of the last value, over the same pairs.
-    pub fn last_value(&self) -> f64 {
-        self.last_value / f64::from(self.count)
-    }
+    pub model: Sums,
+    pub last_value: Sums,
 }
 
 impl Scores {
@@ -203,9 +191,8 @@ impl Series {
                 .errors
                 .entry((pair.target.clone(), pair.horizon))
                 .or_default();
-            errors.count += 1;
-            errors.model += (pair.value - actual).abs();
-            errors.last_value += (last - actual).abs();
+            errors.model.add(pair.value - actual);
+            errors.last_value.add(last - actual);
         }
     }
 }
@@ -294,9 +281,9 @@ mod tests {
             let scores = scored(&values, &forecasts, forecasts_first);
             let (_, series) = scores.series().next().unwrap();
             let errors = series.error("y", 1).unwrap();
-            assert_eq!(errors.count, 2);
-            assert!((errors.model() - 1.0).abs() < 1e-12);
-            assert!((errors.last_value() - 2.5).abs() < 1e-12);
+            assert_eq!((errors.model.count(), errors.last_value.count()), (2, 2));
+            assert!((errors.model.mean_absolute() - 1.0).abs() < 1e-12);
+            assert!((errors.last_value.mean_absolute() - 2.5).abs() < 1e-12);
             assert_eq!(series.error("y", 6), None);
             assert_eq!((scores.forecasts(), scores.repeated()), (4, 0));
         }
@@ -308,7 +295,11 @@ mod tests {
         let mean: Vec<_> = (1..=12).map(f64::from).collect();
         let scores = scored(&values, &[forecast(0, 0, &mean)], true);
         let (_, series) = scores.series().next().unwrap();
-        let error = |horizon| series.error("y", horizon).map(|errors| errors.model());
+        let error = |horizon| {
+            series
+                .error("y", horizon)
+                .map(|errors| errors.model.mean_absolute())
+        };
         assert_eq!(
             (error(1), error(6), error(12)),
             (Some(0.0), Some(30.0), Some(132.0))

@@ -140,8 +140,8 @@ fn line(name: &str, series: &Series, features: &Features) -> String {
         .map_or_else(String::new, |errors| {
             format!(
                 "  error so far {} (last value {})",
-                short(errors.model()),
-                short(errors.last_value())
+                short(errors.model.mean_absolute()),
+                short(errors.last_value.mean_absolute())
             )
         });
     format!(
@@ -230,7 +230,13 @@ pub fn summary(out: &mut impl Write, watched: &Watched, outcomes: &Outcomes) -> 
             for horizon in HORIZONS {
                 let shown = series.error(&target.name, horizon).map_or_else(
                     || "-".to_owned(),
-                    |errors| format!("{} ({})", short(errors.model()), short(errors.last_value())),
+                    |errors| {
+                        format!(
+                            "{} ({})",
+                            short(errors.model.mean_absolute()),
+                            short(errors.last_value.mean_absolute())
+                        )
+                    },
                 );
                 write!(out, " {shown:>20}")?;
             }

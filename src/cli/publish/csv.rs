@@ -144,7 +144,9 @@ fn unreadable(place: Place, error: &csv::Error) -> RowError {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
         } => {
-            format!("it has {len} cells where the header has {expected_len}")
+            format!(
+                "it has {len} cells where the header has {expected_len}; is a separator inside a text that is not quoted, or a comma in a number?"
+            )
         }
         csv::ErrorKind::Utf8 { .. } => "it is not UTF-8 text".to_owned(),
         csv::ErrorKind::Io(source) => source.to_string(),

@@ -1,5 +1,6 @@
 //! Which column of a file fills what.
 
+use super::row::Shown;
 use super::schema::ObservationSchema;
 
 /// Where the series of a row comes from.
@@ -44,6 +45,11 @@ pub enum LayoutError {
         have: String,
         advice: &'static str,
     },
+    #[error(
+        "the header is one cell, {}: the cells of this file look separated by {found:?}; say --delimiter {found:?}",
+        Shown::new(header)
+    )]
+    Delimiter { header: String, found: char },
     #[error("two columns are called `{name}`, and it is not clear which to publish; rename one")]
     Doubled { name: String },
     #[error(
@@ -65,6 +71,10 @@ impl Layout {
         schema: &ObservationSchema,
     ) -> Result<Self, LayoutError> {
         let have = || list(names.iter().map(String::as_str));
+        if let Some(found) = other_delimiter(names, time) {
+            let header = names.concat();
+            return Err(LayoutError::Delimiter { header, found });
+        }
         let series = match series {
             SeriesFrom::Constant(name) => SeriesAt::Constant(name.clone()),
             SeriesFrom::Column(name) => {
@@ -118,6 +128,16 @@ impl Layout {
             numbers,
             ignored,
         })
+    }
+}
+
+/// What separates the cells of a file whose whole header was read as one cell.
+fn other_delimiter(names: &[String], time: &str) -> Option<char> {
+    match names {
+        [only] if only != time => [';', '\t', '|', ',']
+            .into_iter()
+            .find(|it| only.contains(*it)),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
+mod arguments;
 mod cells;
 mod csv;
 mod layout;
@@ -24,10 +25,12 @@ mod schema;
 mod send;
 mod time;
 
+pub use arguments::TableArgs;
 pub use csv::Reading;
-pub use layout::SeriesFrom;
+pub use layout::{LayoutError, SeriesFrom};
 pub use order::{Encoded, Feed, OrderError, RUN_BYTES, Survey};
-pub use rows::{Extent, OpenError, Table};
+pub use row::{Place, Row, RowError};
+pub use rows::{Extent, OpenError, Rows, Table};
 pub use schema::{BUILT_IN, ObservationSchema, SchemaError};
 pub use send::{RecordTime, SendError, Sender};
 pub use time::{TimeReader, TimeUnit};
@@ -64,17 +67,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "AVSC")]
     schema: Option<PathBuf>,
 
-    /// Column with the series [default: the series field]
-    #[arg(long, value_name = "COLUMN", conflicts_with = "series")]
-    series_column: Option<String>,
-
-    /// The whole file is this one series
-    #[arg(long, value_name = "NAME")]
-    series: Option<String>,
-
-    /// Column with the time [default: the time field]
-    #[arg(long, value_name = "COLUMN")]
-    time_column: Option<String>,
+    #[command(flatten)]
+    table: TableArgs,
 
     /// Field of the schema that takes the series
     #[arg(long, value_name = "FIELD", default_value = "series")]
@@ -83,22 +77,6 @@ pub(super) struct Arguments {
     /// Field of the schema that takes the time
     #[arg(long, value_name = "FIELD", default_value = "time")]
     time_field: String,
-
-    /// Times without an offset are UTC
-    #[arg(long)]
-    assume_utc: bool,
-
-    /// What times that are plain numbers count since 1970
-    #[arg(long, value_name = "UNIT")]
-    time_unit: Option<TimeUnit>,
-
-    /// NaN means that the value is missing
-    #[arg(long)]
-    nan_is_missing: bool,
-
-    /// Character between the cells of a CSV file
-    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter)]
-    delimiter: u8,
 
     /// How fast: max, or how many times as fast as it was measured
     ///
@@ -170,14 +148,6 @@ impl Speed {
                 Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
             }
         }
-    }
-}
-
-fn delimiter(text: &str) -> Result<u8, &'static str> {
-    match text.as_bytes() {
-        _ if text == "\\t" => Ok(b'\t'),
-        [byte] if byte.is_ascii() && !b"\r\n\"".contains(byte) => Ok(*byte),
-        _ => Err("must be one ASCII character, such as ';' or '\\t'"),
     }
 }
 
@@ -327,21 +297,7 @@ impl Arguments {
     }
 
     fn table(&self, schema: &ObservationSchema) -> Result<Table, OpenError> {
-        let column =
-            |given: &Option<String>, field: &str| given.as_deref().unwrap_or(field).to_owned();
-        let series = match &self.series {
-            Some(name) => SeriesFrom::Constant(name.clone()),
-            None => SeriesFrom::Column(column(&self.series_column, &self.series_field)),
-        };
-        let time = column(&self.time_column, &self.time_field);
-        let reading = Reading {
-            times: TimeReader {
-                unit: self.time_unit,
-                assume_utc: self.assume_utc,
-            },
-            nan_is_missing: self.nan_is_missing,
-            delimiter: self.delimiter,
-        };
-        Table::open(&self.file, reading, (&series, &time), schema)
+        let fields = (&*self.series_field, &*self.time_field);
+        self.table.open(&self.file, schema, fields)
     }
 }

@@ -85,7 +85,6 @@ fn what_is_wrong_with_a_csv_file_is_said_with_its_line_and_column() {
             "--series NAME",
         ],
     );
-    check_error("series;time;down\n", &[], &["`series;time;down`"]);
     check_error(
         "series,at,down\n",
         &[],
@@ -108,6 +107,31 @@ fn what_is_wrong_with_a_csv_file_is_said_with_its_line_and_column() {
         "1\n".repeat(2_000_000)
     );
     check_error(&endless, &series, &["line 2", "quote not closed"]);
+}
+
+#[test]
+fn another_separator_is_found_out_and_named() {
+    for (header, found) in [
+        ("series;time;down\n", "--delimiter ';'"),
+        ("series\ttime\tdown\n", "--delimiter '\\t'"),
+        ("time|down\n", "--delimiter '|'"),
+    ] {
+        check_error(header, &[], &["the header is one cell", found]);
+    }
+    check_error(
+        "series,time,down\n",
+        &["--delimiter", ";"],
+        &["the header is one cell", "--delimiter ','"],
+    );
+    check_error(
+        "series,time,down\ns,2018-03-28T15:56:00Z,1,5\n",
+        &[],
+        &[
+            "line 2",
+            "4 cells where the header has 3",
+            "comma in a number?",
+        ],
+    );
 }
 
 #[test]
