@@ -111,6 +111,41 @@ fn the_sample_is_judged_the_same_way_every_time_and_drawn_too() {
     }
 }
 
+/// Text between numbers, and the numbers.
+fn tokens(text: &str) -> (Vec<&str>, Vec<f64>) {
+    let is_number = |character: char| character.is_ascii_digit() || character == '.';
+    let words = text.split(is_number).filter(|word| !word.is_empty());
+    let numbers = text.split(|character| !is_number(character));
+    let numbers = numbers.filter_map(|number| number.parse().ok());
+    (words.collect(), numbers.collect())
+}
+
+#[test]
+fn the_picture_of_the_readme_is_what_its_command_draws() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let picture = folder.path().join("backtest.svg");
+    let models = ["-m", "demo/gru.onnx", "-m", "demo/hits.onnx", SAMPLE];
+    let options = ["--plot-series", "LesCorts", "--plot-last", "12h"];
+    let ran = backtest(&[&models[..], &["--plot", text(&picture)], &options].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    let drawn = fs::read_to_string(&picture).expect("a picture");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let kept = fs::read_to_string(root.join("demo/backtest.svg")).expect("the kept picture");
+    let ((words, numbers), (kept_words, kept_numbers)) = (tokens(&drawn), tokens(&kept));
+    assert_eq!(
+        words, kept_words,
+        "make it anew with the command in README.md"
+    );
+    // Another processor may round a forecast otherwise, by less than a pixel.
+    for (number, kept_number) in numbers.iter().zip(&kept_numbers) {
+        assert!(
+            (number - kept_number).abs() < 0.25,
+            "{number} {kept_number}"
+        );
+    }
+    assert_eq!(numbers.len(), kept_numbers.len());
+}
+
 #[test]
 fn the_windows_do_not_depend_on_which_models_run_beside() {
     let one = backtest(&["-m", "demo/gru.onnx", SAMPLE, "--json"]);

@@ -117,10 +117,11 @@ impl Track {
         let Some(newest) = self.newest else { return };
         self.settle(scope, newest, window);
         self.judge_until(scope, newest - steps(scope.reach()));
-        while self.origins.pop_front().is_some() {
+        while let Some(origin) = self.origins.pop_front() {
+            self.served += 1;
+            self.visit_origin(scope, origin, false);
             let any = self.values.drain(..scope.stride).any(|it| !it.is_nan());
             self.after_end += u64::from(any);
-            self.served += 1;
         }
         self.observed = VecDeque::new();
         self.values = VecDeque::new();
@@ -153,16 +154,16 @@ impl Track {
         while let Some(origin) = self.origins.front().copied().filter(|it| *it <= last) {
             self.origins.pop_front();
             self.served += 1;
-            self.judge_origin(scope, origin);
+            let is_judged = scope.from.is_none_or(|from| origin >= from.0);
+            self.visit_origin(scope, origin, is_judged);
             self.values.drain(..scope.stride);
         }
     }
 
-    /// Judges the forecasts of the first origin that waits.
-    fn judge_origin(&mut self, scope: &Scope, origin: i64) {
+    /// Judges and draws the forecasts of the first origin that waits.
+    fn visit_origin(&mut self, scope: &Scope, origin: i64, is_judged: bool) {
         let (values, _) = self.values.as_slices();
         let values = &values[..scope.stride];
-        let is_judged = scope.from.is_none_or(|from| origin >= from.0);
         let targets = scope.targets.len();
         let observed = |slot: i64, target: usize| {
             let at = usize::try_from(slot - self.first).ok();

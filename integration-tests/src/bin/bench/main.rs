@@ -5,6 +5,7 @@
 //! each is its own: an ONNX Runtime loop, and a transactional loop that copies the input to
 //! records of the forecasts' bytes. `docs/benchmarks.md` has the method and the figures.
 
+mod backtest;
 mod bare_copy;
 mod bare_model;
 mod cpu;
@@ -21,7 +22,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 Measures the worker against bare loops on a real Kafka, and prints ratios.
 
-usage: bench [--rounds N] [--repeat N] [--only gru|mlp|last|wide]
+usage: bench [--rounds N] [--repeat N] [--only gru|mlp|last|wide|backtest]
 
   --rounds N  observations of each of the 1,000 series (default 400, least 100)
   --repeat N  times everything is measured (default 3); the table has the medians

@@ -17,7 +17,7 @@ use crate::Options;
 use crate::input::{self, Input, PARTITIONS, Width};
 use crate::steady::{Span, Steady, Watch};
 use crate::table::{Beside, Machine, Repetition, Table};
-use crate::{bare_copy, bare_model};
+use crate::{backtest, bare_copy, bare_model};
 
 const GRU: &str = "tests/models/gru64.onnx";
 const MLP: &str = "tests/models/mlp.onnx";
@@ -93,6 +93,11 @@ pub(crate) fn main(options: Options) -> Result<()> {
             repetition.wide_last = Some(bench.worker(LAST_VALUE, Width::Eleven, u64::MAX)?.0);
             repetition.wide_mlp = Some(bench.beside_model(MLP, Width::Eleven, u64::MAX)?);
             repetition.wide_copy = Some(bench.copy(Width::Eleven)?);
+        }
+        if wants("backtest") {
+            let input = bench.input(Width::Three)?;
+            repetition.backtest_topic = Some(backtest::of_topic(&bench.cluster, &input)?);
+            repetition.backtest_file = Some(backtest::of_file(rounds)?);
         }
         eprintln!("{repetition}");
         table.repetitions.push(repetition);

@@ -6,8 +6,8 @@ use std::fs;
 use anyhow::{Context, Result};
 use integration_tests::tools::here;
 
-use crate::bare_model;
 use crate::steady::Steady;
+use crate::{backtest, bare_model};
 
 /// Processor time of the worker with a GRU against the model alone.
 const GRU_GOAL: f64 = 1.15;
@@ -46,6 +46,8 @@ pub(crate) struct Repetition {
     pub(crate) wide_mlp: Option<Beside>,
     pub(crate) wide_last: Option<Steady>,
     pub(crate) wide_copy: Option<Steady>,
+    pub(crate) backtest_topic: Option<Steady>,
+    pub(crate) backtest_file: Option<Steady>,
 }
 
 /// What is the same for all repetitions.
@@ -67,7 +69,7 @@ pub(crate) struct Table {
 /// A name, and its value in a repetition.
 type Row = (&'static str, fn(&Repetition) -> Option<f64>);
 
-const CPU: [Row; 9] = [
+const CPU: [Row; 11] = [
     ("GRU: worker, CPU us per forecast", |r| {
         Some(r.gru?.worker.cpu_us())
     }),
@@ -92,6 +94,12 @@ const CPU: [Row; 9] = [
     ("copy alone, CPU us per row", |r| Some(r.copy?.cpu_us())),
     ("copy alone, 11 features in, CPU us per row", |r| {
         Some(r.wide_copy?.cpu_us())
+    }),
+    ("backtest of the topic, last value, CPU us per row", |r| {
+        Some(r.backtest_topic?.cpu_us())
+    }),
+    ("backtest of a CSV file, last value, CPU us", |r| {
+        Some(r.backtest_file?.cpu_us())
     }),
 ];
 
@@ -143,7 +151,7 @@ impl fmt::Display for Goal {
     }
 }
 
-const RATIOS: [(Row, Goal); 5] = [
+const RATIOS: [(Row, Goal); 7] = [
     (
         ("GRU: worker CPU / ONNX Runtime", |r| {
             let gru = r.gru?;
@@ -176,6 +184,18 @@ const RATIOS: [(Row, Goal); 5] = [
             Some(r.wide_last?.rows_per_second() / r.wide_copy?.rows_per_second())
         }),
         Goal::AtLeast(LAST_GOAL),
+    ),
+    (
+        ("backtest of the topic, rows/s and core / 200,000", |r| {
+            Some(1e6 / r.backtest_topic?.cpu_us() / backtest::GOAL)
+        }),
+        Goal::AtLeast(1.0),
+    ),
+    (
+        ("backtest of a CSV file, the same", |r| {
+            Some(1e6 / r.backtest_file?.cpu_us() / backtest::GOAL)
+        }),
+        Goal::AtLeast(1.0),
     ),
 ];
 

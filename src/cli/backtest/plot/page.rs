@@ -56,7 +56,7 @@ th{border-bottom:1px solid #bbb;font-weight:600}.text{text-align:left}.scroll{ov
 tr.first td{border-top:1px solid #ccc}svg{display:block;max-width:100%;height:auto}";
 
 /// Room above the charts of an SVG, for its title and the legend.
-const HEADER: f64 = 66.0;
+const HEADER: f64 = 74.0;
 const LEGEND: f64 = 26.0;
 
 impl Picture<'_> {
@@ -78,7 +78,7 @@ impl Picture<'_> {
     }
 
     fn ahead(&self) -> String {
-        format!("{} ahead", text::ahead(self.horizon, self.grid.step_ms()))
+        text::ahead_in_words(self.horizon, self.grid.step_ms())
     }
 
     fn chart(&self, out: &mut String, top: f64, (series, target, lines): (&str, &str, &Lines)) {
@@ -141,8 +141,9 @@ impl Picture<'_> {
         );
         writeln!(
             out,
-            "<text x=\"62\" y=\"26\" class=\"title\" style=\"font-size:15px\">{}</text>",
-            escaped(&text::title(self.report))
+            "<text x=\"62\" y=\"22\" class=\"title\" style=\"font-size:15px\">{}</text><text x=\"62\" y=\"38\" class=\"note\">{}</text>",
+            escaped(&text::title(self.report)),
+            escaped(&text::extent(self.report))
         )
         .unwrap_or_default();
         self.legend(&mut out, HEADER - LEGEND);
@@ -160,6 +161,7 @@ impl Picture<'_> {
         let mut out = format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{PAGE_STYLE}\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         );
+        writeln!(out, "<p>{}.</p>", escaped(&text::extent(self.report))).unwrap_or_default();
         for note in text::notes(self.report) {
             writeln!(out, "<p>{}</p>", escaped(&note)).unwrap_or_default();
         }

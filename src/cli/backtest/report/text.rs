@@ -20,21 +20,21 @@ pub struct Table {
     pub texts: usize,
 }
 
-/// What was judged, in a line.
+/// Which models were judged on what.
 pub fn title(report: &Report) -> String {
-    let count = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
     let models: Vec<_> = report.models.iter().map(|it| it.label.as_str()).collect();
-    let mut title = format!(
-        "{} on {}: {} rows of {} series",
-        models.join(", "),
-        report.data,
-        grouped(report.records),
-        count(report.series)
-    );
+    format!("{} on {}", models.join(", "), report.data)
+}
+
+/// How much there was, and of when.
+pub fn extent(report: &Report) -> String {
+    let series = grouped(u64::try_from(report.series).unwrap_or(u64::MAX));
+    let rows = grouped(report.records);
+    let mut extent = format!("{rows} rows of {series} series");
     if let (Some(first), Some(last)) = (&report.first, &report.last) {
-        write!(title, ", {first} to {last}").unwrap_or_default();
+        write!(extent, ", {first} to {last}").unwrap_or_default();
     }
-    title
+    extent
 }
 
 /// What a reader of the tables has to know.
@@ -300,6 +300,14 @@ pub fn ahead(horizon: usize, step_ms: i64) -> String {
     format!("{horizon} ({})", duration(steps.saturating_mul(step_ms)))
 }
 
+/// "6 steps (12m) ahead".
+pub fn ahead_in_words(horizon: usize, step_ms: i64) -> String {
+    let steps = i64::try_from(horizon).unwrap_or(i64::MAX);
+    let long = duration(steps.saturating_mul(step_ms));
+    let noun = if horizon == 1 { "step" } else { "steps" };
+    format!("{horizon} {noun} ({long}) ahead")
+}
+
 pub fn duration(ms: i64) -> String {
     format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
 }
@@ -314,7 +322,7 @@ fn texts(names: &[&str]) -> Vec<String> {
 
 /// Writes the report as a person reads it.
 pub fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    writeln!(out, "{}", title(report))?;
+    writeln!(out, "{}: {}", title(report), extent(report))?;
     for note in notes(report) {
         writeln!(out, "{note}")?;
     }
