@@ -16,6 +16,8 @@ pub mod window;
 pub mod infer;
 pub mod produce;
 
+pub mod registry;
+
 pub mod partition;
 
 pub mod http;

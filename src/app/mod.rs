@@ -6,13 +6,14 @@
 //! before it was told to, for any reason, ends the worker.
 
 mod clock;
+mod failure;
 mod model;
+mod registry;
 mod settings;
 mod threads;
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,74 +27,28 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Environment};
 use crate::consume::{
-    Assigned, Cleanup, ClientSettings, ConnectError, Group, Hooks, PollCommand, PollError, Poller,
-    ReplayError, Replayer, check_cleanup, probe,
+    Assigned, Cleanup, ClientSettings, Group, Hooks, PollCommand, Poller, Replayer, check_cleanup,
+    probe,
 };
-use crate::decode::{DecoderError, SchemaError};
-use crate::infer::{BindError, CheckError, ForeignBatch, LoadError, PackageError, RuntimeError};
 use crate::ownership::Ownership;
 use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, RestoreSettings,
-    Restorer, Roster,
+    Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, OutputSettings,
+    RestoreSettings, Restorer, Roster,
 };
 use crate::produce::{
-    CommitError, CommitsFailing, Committer, CommitterInput, CommitterSettings, ForecastEncoder,
+    CommitsFailing, Committer, CommitterInput, CommitterSettings, ForecastEncoder, ForecastFormat,
     Membership, Room,
 };
-use crate::window::WindowConfigError;
+use crate::registry::Schemas;
 
 pub use clock::wall_clock;
+pub use failure::{RunError, StartError};
 use model::Loaded;
 pub use model::onnxruntime_places;
-pub use settings::{decoder, windows};
+pub use registry::RegistryHealth;
+pub use settings::{decoder, registry as registry_settings, windows};
 
 use threads::{Ended, Threads};
-
-/// Why a worker does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Runtime(#[from] RuntimeError),
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    #[error("{}: {error}", path.display())]
-    Check { path: PathBuf, error: CheckError },
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Warm(#[from] ForeignBatch),
-    #[error("{}: the model does not fit the windows of this worker: {error}", path.display())]
-    Bind { path: PathBuf, error: BindError },
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
-    #[error(transparent)]
-    Decoder(#[from] DecoderError),
-    #[error(transparent)]
-    Window(#[from] WindowConfigError),
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error(transparent)]
-    Consumer(#[from] PollError),
-    #[error(transparent)]
-    Producer(#[from] CommitError),
-    #[error(transparent)]
-    Replayer(#[from] ReplayError),
-    #[error("a thread could not be started: {0}; the limit of threads of this user may be too low")]
-    Thread(#[from] std::io::Error),
-}
-
-/// Why a running worker ended.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error("{thread} failed: {reason}")]
-    Failed { thread: String, reason: String },
-    #[error("{thread} ended before it was told to; this is a bug")]
-    Early { thread: String },
-    #[error(
-        "the worker did not stop within worker.grace_period ({grace:?}); what was not committed is processed again at the next start"
-    )]
-    Grace { grace: Duration },
-}
 
 /// Commands that wait for the poll thread: as many as partitions can be assigned at once.
 const POLL_COMMANDS_MAX: usize = 65_536;
@@ -129,7 +84,11 @@ impl App {
     ///
     /// # Errors
     /// A sentence for everything that does not fit.
-    pub fn start(config: &Config, environment: &Environment) -> Result<Self, StartError> {
+    pub fn start(
+        config: &Config,
+        environment: &Environment,
+        health: &RegistryHealth,
+    ) -> Result<Self, StartError> {
         let model = model::load(config, environment)?;
         let windows = windows(config)?;
         let decoder = decoder(config)?;
@@ -145,16 +104,19 @@ impl App {
             .map_or(NonZeroU32::MIN, |topic| topic.partitions);
 
         check_input_topic(&client, &config.topics.observations)?;
+        let format = registry::forecast_format(config, health)?;
 
         let mut wiring = Wiring::new(config, client);
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
         let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
         let poller = wiring.poller(&to_assigner, poll_commands)?;
-        let (health, commits) = watch::channel(None);
-        let to_committer = wiring.start_committer(poller.group(), health)?;
-        let lanes = wiring.start_lanes(&model, partitions, &to_committer)?;
-        let restores =
-            wiring.start_restorers(&settings::restore(config, windows, decoder), &to_assigner)?;
+        let (failing, commits) = watch::channel(None);
+        let to_committer = wiring.start_committer(poller.group(), failing)?;
+        let schemas = registry::start(config, health, &mut wiring.threads)?;
+        let outputs = (format, settings::outputs(config, partitions));
+        let lanes = wiring.start_lanes(&model, outputs, &schemas, &to_committer)?;
+        let restore = settings::restore(config, windows, decoder, schemas);
+        let restores = wiring.start_restorers(&restore, &to_assigner)?;
         let (roster, watched_roster) = watch::channel(Roster::default());
         let assigner = Assigner::new(AssignerSettings {
             inputs: assigner_inputs,
@@ -308,7 +270,8 @@ impl<'a> Wiring<'a> {
     fn start_lanes(
         &mut self,
         model: &Loaded,
-        partitions: NonZeroU32,
+        (format, outputs): (ForecastFormat, OutputSettings),
+        schemas: &Schemas,
         to_committer: &mpsc::Sender<CommitterInput>,
     ) -> Result<Vec<LaneHandle>, StartError> {
         let room = Room::default();
@@ -319,9 +282,10 @@ impl<'a> Wiring<'a> {
             let settings = LaneSettings {
                 index,
                 batch_max: self.config.worker.batch_max.get(),
-                outputs: settings::outputs(self.config, partitions),
-                encoder: ForecastEncoder::new(settings::forecast_format(self.config)),
+                outputs: outputs.clone(),
+                encoder: ForecastEncoder::new(format),
                 room: room.clone(),
+                schemas: schemas.clone(),
                 wall_clock,
             };
             let committer = to_committer.clone();

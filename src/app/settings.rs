@@ -9,7 +9,8 @@ use crate::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
 };
 use crate::partition::{DEADLINE_HEADER, OutputSettings, RestoreSettings};
-use crate::produce::{CARRIED_HEADERS, ForecastFormat, Guarantee, ProducerSettings};
+use crate::produce::{CARRIED_HEADERS, Guarantee, ProducerSettings};
+use crate::registry::{Auth, RegistrySettings, Schemas, Tls};
 use crate::window::{
     ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings,
 };
@@ -63,6 +64,7 @@ pub fn decoder(config: &Config) -> Result<Decoder, StartError> {
         InputFormat::Datum { schema } => WireFormat::Datum {
             schema: WriterSchema::load(schema)?,
         },
+        InputFormat::Confluent => WireFormat::Confluent,
     };
     let projection = Projection {
         series: config.input.series_field.clone(),
@@ -157,14 +159,47 @@ pub(super) fn queue(config: &Config) -> QueueLimits {
     }
 }
 
-pub(super) fn forecast_format(config: &Config) -> ForecastFormat {
-    match config.forecast.wire_format {
-        config::WireFormat::SingleObject => ForecastFormat::SingleObject,
-        config::WireFormat::Datum => ForecastFormat::Datum,
+/// The registry, for whoever asks it: the worker and the commands.
+pub fn registry(registry: &config::Registry) -> RegistrySettings {
+    let config::Registry {
+        urls,
+        credentials,
+        ca_file,
+        client_files,
+        connect_timeout,
+        request_timeout,
+        unknown_schema_grace,
+        register: _,
+        allow_insecure: _,
+    } = registry;
+    RegistrySettings {
+        urls: urls.clone(),
+        auth: match credentials {
+            None => Auth::Nobody,
+            Some(config::Credentials::Basic { username, password }) => Auth::Basic {
+                username: username.clone(),
+                password: password.expose().to_owned(),
+            },
+            Some(config::Credentials::Bearer { token }) => Auth::Bearer {
+                token: token.expose().to_owned(),
+            },
+        },
+        tls: Tls {
+            ca_file: ca_file.clone(),
+            client: client_files.clone(),
+        },
+        connect_timeout: *connect_timeout,
+        request_timeout: *request_timeout,
+        unknown_schema_grace: *unknown_schema_grace,
     }
 }
 
-pub(super) fn restore(config: &Config, windows: WindowConfig, decoder: Decoder) -> RestoreSettings {
+pub(super) fn restore(
+    config: &Config,
+    windows: WindowConfig,
+    decoder: Decoder,
+    schemas: Schemas,
+) -> RestoreSettings {
     RestoreSettings {
         topic: config.topics.observations.clone(),
         start: match config.input.start {
@@ -176,5 +211,6 @@ pub(super) fn restore(config: &Config, windows: WindowConfig, decoder: Decoder) 
         config_hash: windows.config_hash(&decoder.config_keys()),
         windows,
         decoder,
+        schemas,
     }
 }

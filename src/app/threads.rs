@@ -75,7 +75,7 @@ impl Threads {
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()?;
         self.run(name, move || runtime.block_on(work))
     }

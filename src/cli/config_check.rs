@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{ConfigFile, Failure};
-use crate::config::{Config, Environment, InputFormat};
+use crate::config::{Config, Environment, InputFormat, Registry};
 
 /// Report every mistake of a configuration at once
 ///
@@ -40,12 +40,30 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
 }
 
 fn missing_files(config: &Config) -> Vec<(&'static str, PathBuf)> {
-    let (key, schema): (_, &Path) = match &config.input.format {
-        InputFormat::SingleObject { schema_folder } => ("input.schema_folder", schema_folder),
-        InputFormat::Datum { schema } => ("input.schema", schema),
+    let schema: Option<(_, &Path)> = match &config.input.format {
+        InputFormat::SingleObject { schema_folder } => Some(("input.schema_folder", schema_folder)),
+        InputFormat::Datum { schema } => Some(("input.schema", schema)),
+        InputFormat::Confluent => None,
     };
-    [(key, schema), ("model.initial", &config.model.initial)]
+    let Registry {
+        ca_file,
+        client_files,
+        ..
+    } = &config.registry;
+    let client = client_files.iter().flat_map(|(certificate, key)| {
+        [
+            ("registry.client_certificate_file", certificate.as_path()),
+            ("registry.client_key_file", key.as_path()),
+        ]
+    });
+    let authorities = ca_file
+        .iter()
+        .map(|file| ("registry.ca_file", file.as_path()));
+    [("model.initial", config.model.initial.as_path())]
         .into_iter()
+        .chain(schema)
+        .chain(authorities)
+        .chain(client)
         .filter(|(_, path)| !path.exists())
         .map(|(key, path)| (key, path.to_owned()))
         .collect()

@@ -16,6 +16,7 @@ pub mod moment;
 pub mod output;
 pub mod progress;
 pub mod publish;
+mod readiness;
 mod run;
 pub mod score;
 pub mod tail;

@@ -3,8 +3,6 @@
 //! Starts what `App` needs around it: logs, metrics, the admin listener, signals. The listener answers
 //! from before the worker starts until after it has drained, so that probes see both truthfully.
 
-use std::convert::Infallible;
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,12 +12,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::readiness::{Facts, RegistryFacts};
 use super::{ConfigFile, Failure};
-use crate::app::App;
+use crate::app::{App, RegistryHealth};
 use crate::config::{Config, Environment, LogFormat};
 use crate::http::{Admin, Readiness, Server, router};
-use crate::partition::Roster;
-use crate::produce::CommitsFailing;
 use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
 
@@ -89,18 +86,22 @@ pub(super) async fn serve(
     tasks.spawn(Task::MetricsUpkeep, exposition.keep_up(tasks.drain_token()));
 
     let grace = config.worker.grace_period + GRACE_MARGIN;
-    let start = tokio::task::spawn_blocking(move || App::start(&config, &environment));
+    let registry = RegistryHealth::default();
+    let health = registry.clone();
+    let start = tokio::task::spawn_blocking(move || App::start(&config, &environment, &health));
+    let waiting = RegistryFacts::of(&registry);
     let app = tokio::select! {
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
             leave(signal.exit_code());
         }
+        never = waiting.publish_start(&publish) => match never {},
         started = start => started.map_err(io::Error::other)??,
     };
     tasks.spawn(
         Task::Worker,
-        work(app, publish, tasks.drain_token(), drained),
+        work((app, registry), publish, tasks.drain_token(), drained),
     );
     beside(address, &mut tasks);
     let ended = tasks.run(async || signals.next().await, grace).await;
@@ -113,103 +114,15 @@ pub(super) async fn serve(
 
 /// Runs the app and tells how ready it is; `drained` is cancelled whichever way it ends.
 async fn work(
-    app: App,
+    (app, registry): (App, RegistryHealth),
     publish: watch::Sender<Readiness>,
     drain: CancellationToken,
     drained: CancellationToken,
 ) -> Result<(), TaskError> {
     let _tells_the_end = drained.drop_guard();
-    let facts = (app.roster(), app.commits());
+    let facts = Facts::of(&app, &registry);
     tokio::select! {
         result = app.run(drain.clone()) => Ok(result?),
-        never = publish_readiness(facts, publish, drain) => match never {},
-    }
-}
-
-async fn publish_readiness(
-    (mut roster, mut commits): (
-        watch::Receiver<Roster>,
-        watch::Receiver<Option<CommitsFailing>>,
-    ),
-    publish: watch::Sender<Readiness>,
-    drain: CancellationToken,
-) -> Infallible {
-    loop {
-        let Roster {
-            joined,
-            restoring,
-            serving,
-        } = *roster.borrow_and_update();
-        let failing = commits.borrow_and_update().clone();
-        publish.send_replace(Readiness {
-            // The app starts only with a model that was verified and loaded on every lane.
-            model_warm: true,
-            joined,
-            restoring,
-            serving,
-            commits_failing: failing.map(|CommitsFailing { since, reason }| (since, reason)),
-            draining: drain.is_cancelled(),
-        });
-        tokio::select! {
-            biased;
-            // Without a sender the worker is ending, and its end says why.
-            changed = roster.changed() => if changed.is_err() {
-                pending::<()>().await;
-            },
-            changed = commits.changed() => if changed.is_err() {
-                pending::<()>().await;
-            },
-            () = drain.cancelled(), if !drain.is_cancelled() => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn readiness_follows_the_roster_the_commits_and_the_drain() {
-        let roster = |restoring| Roster {
-            joined: true,
-            restoring,
-            serving: 1,
-        };
-        let (change, watched) = watch::channel(roster(1));
-        let (health, commits) = watch::channel(None);
-        let (publish, mut readiness) = watch::channel(Readiness::default());
-        let drain = CancellationToken::new();
-        let scenario = async {
-            let restoring = readiness.wait_for(|now| now.joined).await.unwrap().clone();
-            assert_eq!((restoring.restoring, restoring.draining), (1, false));
-            change.send_replace(roster(0));
-            let ready = readiness
-                .wait_for(|now| now.restoring == 0)
-                .await
-                .unwrap()
-                .clone();
-            assert!(ready.reasons().is_empty(), "{ready:?}");
-            health.send_replace(Some(CommitsFailing {
-                since: Instant::now(),
-                reason: "no broker".to_owned(),
-            }));
-            let failing = readiness.wait_for(|now| now.commits_failing.is_some());
-            assert_eq!(failing.await.unwrap().reasons()[0].code, "commits");
-            health.send_replace(None);
-            assert!(
-                readiness
-                    .wait_for(|now| now.reasons().is_empty())
-                    .await
-                    .is_ok()
-            );
-            drain.cancel();
-            assert!(readiness.wait_for(|now| now.draining).await.is_ok());
-        };
-        tokio::select! {
-            never = publish_readiness((watched, commits), publish, drain.clone()) => match never {},
-            () = scenario => {}
-        }
+        never = facts.publish(publish, drain) => match never {},
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::{Commit, Config, Topics, units};
+use super::{Commit, Config, InputFormat, Topics, WireFormat, units};
 
 /// Reports every broken rule.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -12,6 +12,27 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     sockets(config, reader);
     membership(config, reader);
     security(config, reader);
+    registry(config, reader);
+}
+
+fn registry(config: &Config, reader: &mut Reader) {
+    if !config.registry.urls.is_empty() {
+        return;
+    }
+    let users = [
+        (
+            "input.wire_format",
+            config.input.format == InputFormat::Confluent,
+        ),
+        (
+            "forecast.wire_format",
+            config.forecast.wire_format == WireFormat::Confluent,
+        ),
+    ];
+    for (key, _) in users.into_iter().filter(|(_, uses)| *uses) {
+        let problem = "needs registry.urls, the addresses of the Schema Registry";
+        reader.refuse(key, problem);
+    }
 }
 
 fn topics(topics: &Topics, reader: &mut Reader) {

@@ -33,6 +33,8 @@ pub enum InputFormat {
     SingleObject { schema_folder: PathBuf },
     /// A bare Avro datum, all of one schema.
     Datum { schema: PathBuf },
+    /// A zero byte, a schema id, the datum; schemas are in the registry.
+    Confluent,
 }
 
 /// Unit of a number of time units since the Unix epoch.
@@ -66,11 +68,13 @@ pub struct Queue {
 enum Format {
     SingleObject,
     Datum,
+    Confluent,
 }
 
-const FORMATS: [(&str, Format); 2] = [
+const FORMATS: [(&str, Format); 3] = [
     ("single_object", Format::SingleObject),
     ("datum", Format::Datum),
+    ("confluent", Format::Confluent),
 ];
 
 const TIME_UNITS: [(&str, TimeUnit); 4] = [
@@ -135,15 +139,15 @@ impl Input {
             start,
             queue,
         } = self;
-        let (wire_format, schema_key, schema) = match format {
+        let (wire_format, schema) = match format {
             InputFormat::SingleObject { schema_folder } => {
-                (Format::SingleObject, "schema_folder", schema_folder)
+                (Format::SingleObject, Some(("schema_folder", schema_folder)))
             }
-            InputFormat::Datum { schema } => (Format::Datum, "schema", schema),
+            InputFormat::Datum { schema } => (Format::Datum, Some(("schema", schema))),
+            InputFormat::Confluent => (Format::Confluent, None),
         };
         let mut table = dump::table([
             ("wire_format", dump::choice(&FORMATS, wire_format)),
-            (schema_key, dump::path(schema)),
             ("series_field", series_field.clone().into()),
             ("time_field", time_field.clone().into()),
             ("value_bytes_max", dump::size(value_bytes_max.get())),
@@ -152,6 +156,9 @@ impl Input {
             ("queue_records_low", dump::count(queue.records_low)),
             ("queue_bytes_high", dump::size(queue.bytes_high.get())),
         ]);
+        if let Some((key, file)) = schema {
+            table.insert(key.to_owned(), dump::path(file));
+        }
         if let Some(unit) = time_unit {
             table.insert("time_unit".to_owned(), dump::choice(&TIME_UNITS, *unit));
         }
@@ -241,6 +248,17 @@ fn format(section: &mut Section<'_>) -> Option<InputFormat> {
             Some(InputFormat::SingleObject { schema_folder })
         }
         (Format::Datum, None, Some(schema)) => Some(InputFormat::Datum { schema }),
+        (Format::Confluent, None, None) => Some(InputFormat::Confluent),
+        (Format::Confluent, folder, _) => {
+            let key = match folder {
+                Some(_) => "input.schema_folder",
+                None => "input.schema",
+            };
+            let problem =
+                "does not go with wire_format \"confluent\": its schemas are in the registry";
+            reader.refuse(key, problem);
+            None
+        }
         (Format::SingleObject, None, None) => {
             let problem =
                 "is missing: the folder of *.avsc files that observations are written with";

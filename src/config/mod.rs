@@ -15,6 +15,7 @@ mod kind;
 mod output;
 mod properties;
 mod reader;
+mod registry;
 mod secret;
 mod topics;
 mod tree;
@@ -32,6 +33,7 @@ pub use input::{Input, InputFormat, Queue, Start, TimeUnit};
 pub use kafka::Kafka;
 pub use output::{Commit, Forecast, Guarantee, Model, WireFormat};
 pub use properties::Properties;
+pub use registry::{Credentials, Registry};
 pub use secret::Secret;
 pub use topics::Topics;
 pub use units::{format_duration, parse_duration};
@@ -47,6 +49,7 @@ pub struct Config {
     pub worker: Worker,
     pub topics: Topics,
     pub input: Input,
+    pub registry: Registry,
     pub window: Window,
     pub model: Model,
     pub forecast: Forecast,
@@ -87,6 +90,7 @@ impl Config {
             worker,
             topics,
             input,
+            registry,
             window,
             model,
             forecast,
@@ -99,6 +103,7 @@ impl Config {
             ("worker", worker.dump().into()),
             ("topics", topics.dump().into()),
             ("input", input.dump().into()),
+            ("registry", registry.dump().into()),
             ("window", window.dump().into()),
             ("model", model.dump().into()),
             ("forecast", forecast.dump().into()),
@@ -142,6 +147,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
     let worker = reader.section("worker", |section| Worker::read(section, environment));
     let topics = reader.section("topics", Topics::read);
     let input = reader.section("input", Input::read);
+    let registry = reader.section("registry", Registry::read);
     let window = reader.section("window", Window::read);
     let model = reader.section("model", Model::read);
     let forecast = reader.section("forecast", Forecast::read);
@@ -155,6 +161,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
         worker: worker?,
         topics: topics?,
         input: input?,
+        registry: registry?,
         window: window?,
         model: model?,
         forecast: forecast?,

@@ -32,6 +32,8 @@ pub enum WireFormat {
     SingleObject,
     /// A bare Avro datum.
     Datum,
+    /// A zero byte, a schema id of the registry, the datum.
+    Confluent,
 }
 
 /// How outputs and input offsets become visible.
@@ -54,9 +56,10 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
-const WIRE_FORMATS: [(&str, WireFormat); 2] = [
+const WIRE_FORMATS: [(&str, WireFormat); 3] = [
     ("single_object", WireFormat::SingleObject),
     ("datum", WireFormat::Datum),
+    ("confluent", WireFormat::Confluent),
 ];
 
 const GUARANTEES: [(&str, Guarantee); 2] = [

@@ -227,6 +227,24 @@ fn value(reader: &Reader, name: &str, value: &Value) -> Result<PropertyValue, St
     })
 }
 
+/// A secret of another section: its text, or where it is to be taken from.
+pub(super) fn secret_of(reader: &Reader, value: &Value) -> Result<Secret, String> {
+    const FORMS: &str = "must be { env = \"NAME\" }, { file = \"path\" }, or a string, which everybody who sees the file can read";
+    match value {
+        Value::Text(text) | Value::Variable(text) => {
+            bounded(text)?;
+            Ok(Secret::new(text.clone()))
+        }
+        Value::Table(table) => match source(table) {
+            Some(source) => secret(reader, &source),
+            None => Err(FORMS.to_owned()),
+        },
+        Value::Integer(_) | Value::Bool(_) | Value::List(_) | Value::Other(_) => {
+            Err(FORMS.to_owned())
+        }
+    }
+}
+
 const VALUE_FORMS: &str = "must be a string, a number, true, false, or for a secret { env = \"NAME\" } or { file = \"path\" }";
 
 fn secret(reader: &Reader, source: &SecretSource<'_>) -> Result<Secret, String> {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Environment;
 use super::error::{ConfigError, Origin};
 use super::kind::Kind;
+use super::properties;
+use super::secret::Secret;
 use super::tree::{Node, Table, Value};
 
 /// All sections, and the mistakes so far.
@@ -183,6 +185,30 @@ impl Section<'_> {
                 .push(node.origin, self.path(key), shown, problem);
         }
         read.map(Some)
+    }
+
+    /// A secret that may be absent: its text, or where it is to be taken from. `None` is a reported
+    /// mistake, `Some(None)` an absent key.
+    #[expect(
+        clippy::option_option,
+        reason = "a reported mistake and an absent key are different things"
+    )]
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<Option<Secret>> {
+        let Some(node) = self.take(key) else {
+            return Some(None);
+        };
+        let path = self.path(key);
+        match properties::secret_of(self.reader, &node.value) {
+            Ok(secret) => {
+                self.reader
+                    .remember(path, node.origin, Secret::REDACTED.to_owned());
+                Some(Some(secret))
+            }
+            Err(problem) => {
+                self.reader.push(node.origin, path, None, problem);
+                None
+            }
+        }
     }
 
     /// The raw entries of the table `key`, for names that are not ours.

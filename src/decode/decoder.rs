@@ -1,17 +1,19 @@
 //! The decoder of one partition task or lane: bytes in, [`Reading`] out.
 
-use std::{fmt, io::BufRead, sync::Arc};
+use std::{io::BufRead, sync::Arc};
 
 use serde::de::DeserializeSeed;
 use serde_avro_fast::de::{DeserializerConfig, DeserializerState, read::SliceRead};
 
 use super::{
     bounds::SCHEMA_DEPTH_MAX,
-    plan::{Action, Coverage, Plan, Projection, TimeUnit, Unusable},
+    failure::{Detail, Undecodable},
+    learned::{Learned, Lesson, RegisteredSchema, confluent},
+    plan::{Action, Coverage, Plan, Projection, TimeUnit},
     schema::{Fingerprint, SchemaFolder, WriterSchema},
-    seed::{EXACT_INTEGER_MAX, Found, Problem, RECORD_VALUES_MAX, RecordSeed, SeriesText},
+    seed::{Found, Problem, RECORD_VALUES_MAX, RecordSeed, SeriesText},
 };
-use crate::domain::{Reading, Rejection, WINDOW_FEATURES_MAX};
+use crate::domain::{Reading, SchemaId, WINDOW_FEATURES_MAX};
 
 /// Default of [`DecoderConfig::value_bytes_max`]: what brokers accept by default, and a little more.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
@@ -24,14 +26,15 @@ pub struct DecoderConfig {
     pub value_bytes_max: usize,
 }
 
-/// How a value says which schema wrote it. A further framing is a variant here, one of `Framing`,
-/// and an arm in `Decoder::decode`.
+/// How a value says which schema wrote it.
 #[derive(Clone, Debug)]
 pub enum WireFormat {
     /// Avro single-object encoding: `C3 01`, then the fingerprint, little-endian, then the datum.
     SingleObject { schemas: SchemaFolder },
     /// Nothing but the datum, always of one schema.
     Datum { schema: WriterSchema },
+    /// A zero byte and the id of a schema in a registry, big-endian, then the datum. Schemas are learned.
+    Confluent,
 }
 
 /// Decodes values one after the other. A clone shares the schemas and has a scratch space of its
@@ -41,6 +44,8 @@ pub struct Decoder {
     shared: Arc<Shared>,
     /// Index of the plan that was used last: records of one schema come in runs.
     recent: usize,
+    /// Schemas by their ids; of this decoder alone.
+    learned: Learned,
     cells: Vec<Option<f64>>,
     symbol: String,
 }
@@ -57,6 +62,7 @@ struct Shared {
 enum Framing {
     SingleObject,
     Datum,
+    Confluent,
 }
 
 impl Decoder {
@@ -84,6 +90,7 @@ impl Decoder {
                 (Framing::SingleObject, plans.collect())
             }
             WireFormat::Datum { schema } => (Framing::Datum, vec![Plan::new(projection, &schema)]),
+            WireFormat::Confluent => (Framing::Confluent, Vec::new()),
         };
         Ok(Self {
             cells: vec![None; features],
@@ -93,8 +100,30 @@ impl Decoder {
                 plans,
             }),
             recent: 0,
+            learned: Learned::default(),
             symbol: String::new(),
         })
+    }
+
+    /// The schema id of a value in Confluent framing; `None` where there is none, or where the value is
+    /// refused whatever its schema is.
+    pub fn schema_id(&self, value: &[u8]) -> Option<SchemaId> {
+        match self.shared.framing {
+            Framing::SingleObject | Framing::Datum => None,
+            Framing::Confluent if value.len() > self.shared.config.value_bytes_max => None,
+            Framing::Confluent => confluent(value).and_then(|(id, _)| SchemaId::new(id)),
+        }
+    }
+
+    /// True when values of this id can be decoded, or refused for good.
+    pub fn knows(&self, id: SchemaId) -> bool {
+        self.learned.find(id, self.recent).is_some()
+    }
+
+    /// Takes in what a registry says of an id.
+    pub fn learn(&mut self, id: SchemaId, schema: &RegisteredSchema) {
+        self.learned
+            .insert(id, schema, &self.shared.config.projection);
     }
 
     /// What decoding contributes to the configuration's hash: framing, series, time, unit of time,
@@ -117,6 +146,7 @@ impl Decoder {
         let framing = match self.shared.framing {
             Framing::SingleObject => "single_object",
             Framing::Datum => "datum",
+            Framing::Confluent => "confluent",
         };
         let unit = match time_unit {
             None => "none",
@@ -143,11 +173,13 @@ impl Decoder {
     ///
     /// # Errors
     /// When no known schema wrote the value, or it is not one datum of it that the projection can
-    /// use.
+    /// use. In Confluent framing an unknown schema may only be one that has to be learned first:
+    /// [`Decoder::knows`] tells.
     pub fn decode<'a>(&'a mut self, value: &'a [u8]) -> Result<Reading<'a>, Undecodable> {
         let Self {
             shared,
             recent,
+            learned,
             cells,
             symbol,
         } = self;
@@ -159,23 +191,7 @@ impl Decoder {
             }
             .into());
         }
-        let (plan, datum) = match shared.framing {
-            Framing::SingleObject => {
-                let (fingerprint, datum) = single_object(value).ok_or(Detail::NotSingleObject)?;
-                if shared
-                    .plans
-                    .get(*recent)
-                    .is_none_or(|plan| plan.schema.fingerprint() != fingerprint)
-                {
-                    *recent = shared
-                        .plans
-                        .binary_search_by_key(&fingerprint, |plan| plan.schema.fingerprint())
-                        .map_err(|_absent| Undecodable::UnknownSchema { fingerprint })?;
-                }
-                (&shared.plans[*recent], datum)
-            }
-            Framing::Datum => (&shared.plans[0], value),
-        };
+        let (plan, datum) = writer(shared, learned, recent, value)?;
         let actions = match &plan.actions {
             Ok(actions) => actions,
             Err(unusable) => return Err(Detail::Unusable(Arc::clone(unusable)).into()),
@@ -207,6 +223,45 @@ impl Decoder {
             time,
             cells: filled,
         })
+    }
+}
+
+/// The plan for a value, and its datum. `recent` is where the last one was, and where this one is.
+fn writer<'d, 'v>(
+    shared: &'d Shared,
+    learned: &'d Learned,
+    recent: &mut usize,
+    value: &'v [u8],
+) -> Result<(&'d Plan, &'v [u8]), Undecodable> {
+    match shared.framing {
+        Framing::SingleObject => {
+            let (fingerprint, datum) = single_object(value).ok_or(Detail::NotSingleObject)?;
+            if shared
+                .plans
+                .get(*recent)
+                .is_none_or(|plan| plan.schema.fingerprint() != fingerprint)
+            {
+                *recent = shared
+                    .plans
+                    .binary_search_by_key(&fingerprint, |plan| plan.schema.fingerprint())
+                    .map_err(|_absent| Undecodable::UnknownSchema { fingerprint })?;
+            }
+            Ok((&shared.plans[*recent], datum))
+        }
+        Framing::Datum => Ok((&shared.plans[0], value)),
+        Framing::Confluent => {
+            let (id, datum) = confluent(value).ok_or(Detail::NotConfluent)?;
+            let id = SchemaId::new(id).ok_or(Detail::NoSchemaId { id })?;
+            let unknown = || Undecodable::UnknownSchemaId { id };
+            *recent = learned.find(id, *recent).ok_or_else(unknown)?;
+            match learned.get(*recent).ok_or_else(unknown)? {
+                Lesson::Plan(plan) => Ok((&**plan, datum)),
+                Lesson::Refused(reason) => {
+                    let reason = Arc::clone(reason);
+                    Err(Detail::SchemaRefused { id, reason }.into())
+                }
+            }
+        }
     }
 }
 
@@ -261,91 +316,6 @@ pub enum DecoderError {
     FieldTwice { field: String },
 }
 
-/// Why a value is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecodable {
-    #[error(
-        "no schema with the fingerprint {fingerprint} is known; put the writer schema into the \
-         schema folder"
-    )]
-    UnknownSchema { fingerprint: Fingerprint },
-    #[error("the value cannot be decoded: {detail}")]
-    Value { detail: Detail },
-}
-
-impl Undecodable {
-    /// What the record is rejected as.
-    pub const fn rejection(&self) -> Rejection {
-        match self {
-            Self::UnknownSchema { .. } => Rejection::UnknownSchema,
-            Self::Value { .. } => Rejection::Undecodable,
-        }
-    }
-}
-
-impl From<Detail> for Undecodable {
-    fn from(detail: Detail) -> Self {
-        Self::Value { detail }
-    }
-}
-
-/// What is wrong with a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Detail {
-    TooLong {
-        bytes: usize,
-        bytes_max: usize,
-    },
-    NotSingleObject,
-    /// No record of its writer schema can be decoded.
-    Unusable(Arc<Unusable>),
-    /// The bytes are no datum of the schema; `field` is where that showed.
-    Datum {
-        field: Option<Arc<str>>,
-        error: Box<str>,
-    },
-    Trailing {
-        bytes: usize,
-    },
-    /// An integer too large for a double.
-    NotExact {
-        field: Arc<str>,
-    },
-    NotATime {
-        field: Arc<str>,
-    },
-}
-
-impl fmt::Display for Detail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { bytes, bytes_max } => {
-                write!(f, "it has {bytes} bytes; at most {bytes_max} are accepted")
-            }
-            Self::NotSingleObject => f.write_str(
-                "it does not start with C3 01 and a fingerprint (single-object encoding)",
-            ),
-            Self::Unusable(unusable) => unusable.fmt(f),
-            Self::Datum {
-                field: Some(field),
-                error,
-            } => write!(f, "at the field {field}: {error}"),
-            Self::Datum { field: None, error } => write!(f, "{error}"),
-            Self::Trailing { bytes } => write!(f, "{bytes} bytes follow the record"),
-            Self::NotExact { field } => write!(
-                f,
-                "the field {field} is an integer beyond {EXACT_INTEGER_MAX}, which no double holds exactly"
-            ),
-            Self::NotATime { field } => {
-                write!(
-                    f,
-                    "the field {field} is not a time in RFC 3339 with an offset"
-                )
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -389,5 +359,9 @@ mod tests {
                 format!("5:datum4:cell2:at{text}5:655364:down7:höchst")
             );
         }
+        assert_eq!(
+            keys(decoder(WireFormat::Confluent, None)),
+            "9:confluent4:cell2:at4:none5:655364:down7:höchst"
+        );
     }
 }

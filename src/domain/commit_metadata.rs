@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::{NextOffset, Timestamp};
+use super::{NextOffset, Offset, SchemaId, Timestamp, Verdict, Verdicts};
 
 /// Where a replay starts that makes every row that is still kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,17 @@ pub struct RebuildPoint {
 /// | 9 | `stream_time` |
 /// | 8 | `checksum` |
 /// | 8 | `whole_from` |
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The first byte is [`CommitMetadata::FORMAT_WITHOUT_VERDICTS`] and this is all as long as there are no
+/// verdicts, which a release that knows none reads too. Where there are some it is
+/// [`CommitMetadata::FORMAT`], and there follow one byte with their number and for each, the oldest first:
+///
+/// | bytes | item |
+/// |---|---|
+/// | 4 | schema id |
+/// | 8 | `from` |
+/// | 7 | `to` less `from`; all bits set when it is open |
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitMetadata {
     /// `window::FOLD_VERSION` of the worker.
     pub fold_version: u32,
@@ -45,6 +55,8 @@ pub struct CommitMetadata {
     pub checksum: u64,
     /// Forecasts whose window holds a row from below this are partial.
     pub whole_from: NextOffset,
+    /// Which records a replay refuses without asking a registry.
+    pub verdicts: Verdicts,
 }
 
 /// Why the metadata of a committed offset says nothing.
@@ -73,11 +85,14 @@ pub enum CommitMetadataError {
 
 impl CommitMetadata {
     /// First byte of the encoding. A release that does not know it treats the metadata as missing.
-    pub const FORMAT: u8 = 1;
+    pub const FORMAT: u8 = 2;
+    /// The same when there are no verdicts.
+    pub const FORMAT_WITHOUT_VERDICTS: u8 = 1;
 
     const BYTES: usize = 63;
+    const VERDICT_BYTES: usize = 19;
 
-    /// The text for Kafka, 84 characters.
+    /// The text for Kafka: 84 characters, with [`Verdicts::MAX`] verdicts 491.
     pub fn encode(&self) -> String {
         let Self {
             fold_version,
@@ -87,9 +102,14 @@ impl CommitMetadata {
             stream_time,
             checksum,
             whole_from,
+            verdicts,
         } = self;
         let mut bytes = Vec::with_capacity(Self::BYTES);
-        bytes.push(Self::FORMAT);
+        bytes.push(if verdicts.is_empty() {
+            Self::FORMAT_WITHOUT_VERDICTS
+        } else {
+            Self::FORMAT
+        });
         bytes.extend_from_slice(&fold_version.to_le_bytes());
         bytes.extend_from_slice(&config_hash.to_le_bytes());
         bytes.extend_from_slice(&start.get().to_le_bytes());
@@ -98,6 +118,7 @@ impl CommitMetadata {
         push_time(&mut bytes, *stream_time);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes.extend_from_slice(&whole_from.get().to_le_bytes());
+        push_verdicts(&mut bytes, verdicts);
         STANDARD_NO_PAD.encode(bytes)
     }
 
@@ -112,12 +133,15 @@ impl CommitMetadata {
             .decode(text)
             .map_err(|source| CommitMetadataError::NotBase64 { source })?;
         let format = bytes.first().copied().unwrap_or_default();
-        if format != Self::FORMAT {
-            return Err(CommitMetadataError::UnknownFormat { format });
-        }
         let mut fields = Fields {
-            rest: &bytes[1..],
+            rest: bytes.get(1..).unwrap_or_default(),
             found: bytes.len(),
+            expected: Self::BYTES,
+        };
+        let with_verdicts = match format {
+            Self::FORMAT => true,
+            Self::FORMAT_WITHOUT_VERDICTS => false,
+            _ => return Err(CommitMetadataError::UnknownFormat { format }),
         };
         let metadata = Self {
             fold_version: u32::from_le_bytes(fields.take()?),
@@ -130,6 +154,11 @@ impl CommitMetadata {
             stream_time: fields.time("stream time")?,
             checksum: u64::from_le_bytes(fields.take()?),
             whole_from: fields.offset("whole_from")?,
+            verdicts: if with_verdicts {
+                fields.verdicts()?
+            } else {
+                Verdicts::default()
+            },
         };
         if fields.rest.is_empty() {
             Ok(metadata)
@@ -144,10 +173,31 @@ fn push_time(bytes: &mut Vec<u8>, time: Option<Timestamp>) {
     bytes.extend_from_slice(&time.map_or(0, |time| time.0).to_le_bytes());
 }
 
+/// The span of an open verdict, and the longest of a closed one: more records than any partition holds.
+const OPEN: u64 = (1 << 56) - 1;
+
+fn push_verdicts(bytes: &mut Vec<u8>, verdicts: &Verdicts) {
+    if verdicts.is_empty() {
+        return;
+    }
+    // Never more than `Verdicts::MAX`.
+    bytes.push(u8::try_from(verdicts.iter().len()).unwrap_or(u8::MAX));
+    for Verdict { schema, from, to } in verdicts.iter() {
+        bytes.extend_from_slice(&schema.get().to_le_bytes());
+        bytes.extend_from_slice(&from.get().to_le_bytes());
+        let span = to.map_or(OPEN, |to| {
+            let span = to.get().saturating_sub(from.get());
+            u64::try_from(span).unwrap_or_default().min(OPEN - 1)
+        });
+        bytes.extend(span.to_le_bytes().into_iter().take(7));
+    }
+}
+
 /// Reads the fields in their order.
 struct Fields<'a> {
     rest: &'a [u8],
     found: usize,
+    expected: usize,
 }
 
 impl Fields<'_> {
@@ -175,10 +225,41 @@ impl Fields<'_> {
         }
     }
 
+    fn verdicts(&mut self) -> Result<Verdicts, CommitMetadataError> {
+        let [count] = self.take()?;
+        let invalid = |item, value| CommitMetadataError::Invalid { item, value };
+        if !(1..=Verdicts::MAX).contains(&usize::from(count)) {
+            return Err(invalid("number of schema verdicts", i64::from(count)));
+        }
+        self.expected += 1 + usize::from(count) * CommitMetadata::VERDICT_BYTES;
+        let mut verdicts = Verdicts::default();
+        for _ in 0..count {
+            let id = u32::from_le_bytes(self.take()?);
+            let start = i64::from_le_bytes(self.take()?);
+            let mut span = [0; 8];
+            let bytes: [u8; 7] = self.take()?;
+            span[..7].copy_from_slice(&bytes);
+            let span = u64::from_le_bytes(span);
+            let end = |first: Offset| {
+                let to = first.get().checked_add(i64::try_from(span).ok()?)?;
+                NextOffset::new(to)
+            };
+            let schema =
+                SchemaId::new(id).ok_or_else(|| invalid("a verdict's schema id", i64::from(id)))?;
+            let from = Offset::new(start).ok_or_else(|| invalid("a verdict's start", start))?;
+            let to = match span {
+                OPEN => None,
+                _ => Some(end(from).ok_or_else(|| invalid("a verdict's end", start))?),
+            };
+            verdicts.push(Verdict { schema, from, to });
+        }
+        Ok(verdicts)
+    }
+
     const fn wrong_length(&self) -> CommitMetadataError {
         CommitMetadataError::Length {
             found: self.found,
-            expected: CommitMetadata::BYTES,
+            expected: self.expected,
         }
     }
 }
@@ -200,6 +281,15 @@ mod tests {
             stream_time: Some(Timestamp(i64::MIN)),
             checksum: 0x0123_4567_89ab_cdef,
             whole_from: offset(1 << 40),
+            verdicts: Verdicts::default(),
+        }
+    }
+
+    fn verdict(schema: u32, from: i64, to: Option<i64>) -> Verdict {
+        Verdict {
+            schema: SchemaId::new(schema).unwrap(),
+            from: Offset::new(from).unwrap(),
+            to: to.map(|to| NextOffset::new(to).unwrap()),
         }
     }
 
@@ -212,8 +302,73 @@ mod tests {
             let text = metadata.encode();
             assert_eq!(text.len(), 84);
             assert!(text.is_ascii());
+            assert_eq!(CommitMetadata::decode(&text), Ok(metadata.clone()));
+        }
+    }
+
+    #[test]
+    fn as_many_verdicts_as_there_may_be_fit_and_are_read() {
+        for count in 1..=Verdicts::MAX {
+            let mut metadata = metadata();
+            for index in 0..u32::try_from(count).unwrap() {
+                let to = [None, Some(i64::MAX), Some(i64::MAX - 1)];
+                let to = to[usize::try_from(index).unwrap() % 3];
+                let from = i64::MAX - 1 - i64::from(index) * 1_000_000_000;
+                metadata
+                    .verdicts
+                    .push(verdict(SchemaId::MAX - index, from, to));
+            }
+            let text = metadata.encode();
+            assert!(text.len() < 512, "{} characters", text.len());
             assert_eq!(CommitMetadata::decode(&text), Ok(metadata));
         }
+    }
+
+    /// By Python: the fields as in the test above and `struct.pack("<BIq", 2, 258, 1000)`, 5 in seven
+    /// bytes, `struct.pack("<Iq", 3, 17)` and seven bytes 0xff.
+    #[test]
+    fn the_layout_with_verdicts_is_the_documented_one() {
+        let mut metadata = metadata();
+        metadata.verdicts.push(verdict(258, 1000, Some(1005)));
+        metadata.verdicts.push(verdict(3, 17, None));
+        assert_eq!(
+            metadata.encode(),
+            "AgcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAAAgIBAADoAwAAAAAAAAUAAAAAAAADAAAAEQAAAAAAAAD/////////"
+        );
+    }
+
+    #[test]
+    fn verdicts_that_say_nothing_are_refused() {
+        let mut metadata = metadata();
+        metadata.verdicts.push(verdict(258, 1000, Some(1005)));
+        let bytes = STANDARD_NO_PAD.decode(metadata.encode()).unwrap();
+        let decode = |raw: &[u8]| CommitMetadata::decode(&STANDARD_NO_PAD.encode(raw));
+        for (place, value, item) in [
+            (63, 0, "number of schema verdicts"),
+            (63, 17, "number of schema verdicts"),
+            (67, 0x80, "a verdict's schema id"),
+            (75, 0x80, "a verdict's start"),
+        ] {
+            let mut wrong = bytes.clone();
+            wrong[place] = value;
+            let error = decode(&wrong).unwrap_err();
+            assert!(error.to_string().starts_with(item), "{error}");
+        }
+        let mut two = bytes.clone();
+        two[63] = 2;
+        let expected = CommitMetadataError::Length {
+            found: 83,
+            expected: 102,
+        };
+        assert_eq!(decode(&two), Err(expected));
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(matches!(
+            decode(&longer),
+            Err(CommitMetadataError::Length {
+                found: 84,
+                expected: 83
+            })
+        ));
     }
 
     /// `base64.b64encode(struct.pack("<BIQqqBqBqQq", 1, 7, 2**64 - 2, 0, 2**63 - 1, 0, 0, 1,
@@ -237,10 +392,10 @@ mod tests {
         let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
         let bytes = STANDARD_NO_PAD.decode(metadata().encode()).unwrap();
         let mut newer = bytes.clone();
-        newer[0] = 2;
+        newer[0] = 3;
         assert_eq!(
             CommitMetadata::decode(&encode(&newer)),
-            Err(Error::UnknownFormat { format: 2 })
+            Err(Error::UnknownFormat { format: 3 })
         );
         for length in 1..bytes.len() {
             assert_eq!(

@@ -13,6 +13,7 @@ mod placement;
 mod position;
 mod record;
 mod time;
+mod verdict;
 mod window_bounds;
 
 pub use arena::{Headers, RecordArena, Stored};
@@ -24,6 +25,7 @@ pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
 pub use time::{Grid, GridError, Slot, Timestamp};
+pub use verdict::{SchemaId, Verdict, Verdicts};
 pub use window_bounds::{
     WINDOW_FEATURES_MAX, WINDOW_GAP_MAX, WINDOW_LENGTH_MAX, WINDOW_SERIES_MAX, WindowBounds,
 };

@@ -31,6 +31,11 @@ impl Offset {
         self.0
     }
 
+    /// The position of a reader whose next record is this one.
+    pub const fn here(self) -> NextOffset {
+        NextOffset(self.0)
+    }
+
     /// The position after this record: the only place where "plus one" is written.
     pub const fn next(self) -> NextOffset {
         NextOffset(self.0 + 1)

@@ -18,6 +18,8 @@ pub struct Readiness {
     pub serving: usize,
     /// Since when commits have failed for too long, and what they failed with.
     pub commits_failing: Option<(Instant, String)>,
+    /// What is waited for because of the Schema Registry, and for too long.
+    pub registry_waits: Option<String>,
     /// The process is about to end.
     pub draining: bool,
 }
@@ -40,6 +42,7 @@ impl Readiness {
             restoring,
             serving: _,
             commits_failing,
+            registry_waits,
             draining,
         } = self;
         let failing = commits_failing
@@ -70,6 +73,11 @@ impl Readiness {
                 format!("the windows of {restoring} partitions are being rebuilt"),
             ),
             (commits_failing.is_some(), "commits", failing),
+            (
+                registry_waits.is_some(),
+                "schema_registry",
+                registry_waits.clone().unwrap_or_default(),
+            ),
         ];
         facts
             .into_iter()
@@ -105,7 +113,7 @@ mod tests {
         let since = Instant::now();
         let failing = Readiness {
             commits_failing: Some((since, "producing forecasts failed".to_owned())),
-            ..ready
+            ..ready.clone()
         };
         let [reason] = &failing.reasons()[..] else {
             panic!("{failing:?}");
@@ -115,6 +123,11 @@ mod tests {
             reason.detail,
             "no commit has succeeded for 0 s: producing forecasts failed"
         );
+        let held = Readiness {
+            registry_waits: Some("1 partition is held".to_owned()),
+            ..ready.clone()
+        };
+        assert_eq!(codes(held), ["schema_registry"]);
         let draining = Readiness {
             draining: true,
             ..ready

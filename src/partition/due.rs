@@ -5,7 +5,7 @@
 
 use super::step::{End, Step};
 use crate::decode::Undecodable;
-use crate::domain::{Outcome, Rejection, Timestamp};
+use crate::domain::{Outcome, Rejection, SchemaId, Timestamp};
 use crate::infer::{Batch, Binding, Package};
 use crate::window::{SeriesKey, Window};
 
@@ -24,9 +24,12 @@ pub enum Folded {
     Newest(SeriesKey),
 }
 
-impl From<End> for Folded {
-    fn from(end: End) -> Self {
-        match end {
+impl Folded {
+    /// # Errors
+    /// The schema that the record waits for: nothing has become of it yet.
+    pub fn of(end: End) -> Result<Self, SchemaId> {
+        Ok(match end {
+            End::AwaitsSchema(schema) => return Err(schema),
             End::Tombstone => Self::Done(Outcome::Tombstone),
             End::LateFilled => Self::Done(Outcome::LateFilled),
             End::Duplicate => Self::Done(Outcome::Duplicate),
@@ -40,7 +43,7 @@ impl From<End> for Folded {
                 detail: None,
             },
             End::Folded(series) => Self::Newest(series),
-        }
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use super::round::{OutputSettings, Round, Serving};
 use crate::domain::{PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
 use crate::produce::{CommitterInput, ForecastEncoder, Room};
+use crate::registry::Schemas;
 use crate::telemetry::metrics;
 
 /// What a lane is told to do.
@@ -46,6 +47,8 @@ pub struct LaneSettings {
     pub encoder: ForecastEncoder,
     /// Shared by all lanes of the worker.
     pub room: Room,
+    /// Where schemas come from that are in a registry.
+    pub schemas: Schemas,
     /// The time now, read once a round; it decides emission only.
     pub wall_clock: fn() -> Timestamp,
 }
@@ -78,6 +81,8 @@ pub struct Lane {
     /// The partition that the next round begins with.
     turn: usize,
     busy: Busy,
+    /// When schemas are asked for again; `None` while none is missing.
+    ask_again: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -114,6 +119,7 @@ impl Lane {
             round,
             turn: 0,
             busy,
+            ask_again: None,
         }
     }
 
@@ -126,11 +132,13 @@ impl Lane {
             while let Ok(command) = self.commands.try_recv() {
                 self.on_command(command).await?;
             }
+            self.attend();
             if self.servings.iter().any(Serving::has_records) {
                 self.work().await?;
                 continue;
             }
             self.busy.publish(self.settings.index);
+            let (ask_again, idle) = (self.ask_again, self.busy.since + BUSY_EVERY);
             tokio::select! {
                 biased; // a partition that is to be given up is given up before more is done for it
                 command = self.commands.recv() => match command {
@@ -138,8 +146,10 @@ impl Lane {
                     None => return Ok(()),
                 },
                 () = self.wake.notified() => {}
+                () = self.settings.schemas.changed() => {}
+                () = sleep_until(ask_again.unwrap_or(idle)), if ask_again.is_some() => {}
                 // An idle lane tells once that it is idle.
-                () = sleep_until(self.busy.since + BUSY_EVERY), if self.busy.is_news() => {}
+                () = sleep_until(idle), if self.busy.is_news() => {}
             }
         }
     }
@@ -172,6 +182,24 @@ impl Lane {
     fn forget(&mut self, partition: PartitionId) {
         self.servings
             .retain(|serving| serving.partition != partition);
+    }
+
+    /// Lets held partitions go on whose schemas have come, and asks for those that have not.
+    fn attend(&mut self) {
+        let schemas = &self.settings.schemas;
+        let mut missing = false;
+        for serving in &mut self.servings {
+            missing |= serving.attend(schemas);
+        }
+        let now = Instant::now();
+        if !missing {
+            self.ask_again = None;
+        } else if self.ask_again.is_none_or(|at| at <= now) {
+            self.servings
+                .iter()
+                .for_each(|serving| serving.ask(schemas));
+            self.ask_again = Some(now + Schemas::ASK_EVERY);
+        }
     }
 
     /// One round, from records to output batches on their way to the committer.

@@ -22,7 +22,9 @@ pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER};
-pub use rebuild::{Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Unusable, rebuild};
+pub use rebuild::{
+    AskSchema, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Unusable, rebuild,
+};
 pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
 pub use round::{DEADLINE_HEADER, OutputSettings, Serving};
 pub use step::{End, Placed, Step, Stepped};

@@ -5,15 +5,16 @@
 //! what came of it. It decides nothing but where to start again.
 
 use super::lineage::Lineage;
-use super::step::Step;
-use crate::decode::Decoder;
+use super::step::{End, Step};
+use crate::decode::{Decoder, SchemaAnswer};
 use crate::domain::{
-    CommitMetadata, CommitMetadataError, NextOffset, RebuildPoint, RecordBatch, Timestamp,
+    CommitMetadata, CommitMetadataError, NextOffset, RebuildPoint, Record, RecordBatch, SchemaId,
+    Timestamp, Verdicts,
 };
 use crate::window::{FOLD_VERSION, Table, WindowConfig};
 
 /// What a rebuild knows before it reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RebuildPlan {
     pub lineage: Lineage,
     /// Where the replay ends.
@@ -22,6 +23,8 @@ pub struct RebuildPlan {
     pub from: RebuildPoint,
     /// What the result must equal; `None` where nothing can be proven.
     pub proof: Option<Proof>,
+    /// Records that were refused for their schema, and are again.
+    pub verdicts: Verdicts,
 }
 
 /// What commit metadata says of the state at its offset.
@@ -85,6 +88,7 @@ impl RebuildPlan {
                 stream_time: metadata.stream_time,
                 floor,
             }),
+            verdicts: metadata.verdicts,
         })
     }
 
@@ -99,6 +103,7 @@ impl RebuildPlan {
             committed,
             from: unknown_time(from),
             proof: None,
+            verdicts: Verdicts::default(),
         }
     }
 }
@@ -141,6 +146,9 @@ pub enum Finding {
 pub type ReadRange<'a, E> =
     dyn FnMut((NextOffset, NextOffset), &mut dyn FnMut(&RecordBatch)) -> Result<bool, E> + 'a;
 
+/// Waits for what a registry says of a schema; `None` when the partition was taken away meanwhile.
+pub type AskSchema<'a> = dyn FnMut(SchemaId) -> Option<SchemaAnswer> + 'a;
+
 /// Replays until the proof holds, from further back each time. `None` when the partition was taken
 /// away meanwhile.
 ///
@@ -149,19 +157,22 @@ pub type ReadRange<'a, E> =
 pub fn rebuild<E>(
     fresh: Fresh<'_>,
     mut plan: RebuildPlan,
+    ask: &mut AskSchema<'_>,
     read: &mut ReadRange<'_, E>,
 ) -> Result<Option<Rebuilt>, E> {
     let mut attempts = Vec::new();
     loop {
         attempts.push(plan.from.offset);
         let windows = Table::resume_at(fresh.windows, plan.from);
-        let mut step = Step::new(fresh.decoder.clone(), windows, plan.lineage);
+        let mut step = Step::new(fresh.decoder.clone(), windows, plan.lineage)
+            .with_verdicts(plan.verdicts.clone());
+        let mut answered = true;
         let whole = read((plan.from.offset, plan.committed), &mut |batch| {
             for record in batch.iter() {
-                step.fold(&record, None);
+                answered = answered && fold(&mut step, &record, ask);
             }
         })?;
-        if !whole {
+        if !whole || !answered {
             return Ok(None);
         }
         let finding = match plan.proof {
@@ -185,6 +196,17 @@ pub fn rebuild<E>(
             attempts,
         }));
     }
+}
+
+/// Folds a record, after the answer that it may wait for; `false` when none will come.
+fn fold(step: &mut Step, record: &Record<'_>, ask: &mut AskSchema<'_>) -> bool {
+    while let End::AwaitsSchema(schema) = step.fold(record, None).end {
+        let Some(answer) = ask(schema) else {
+            return false;
+        };
+        step.answer(schema, &answer, record.offset);
+    }
+    true
 }
 
 impl Proof {
@@ -228,6 +250,7 @@ mod tests {
             stream_time: None,
             checksum: 3,
             whole_from: at(10),
+            verdicts: Verdicts::default(),
         }
     }
 

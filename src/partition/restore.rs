@@ -16,6 +16,7 @@ use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId, Timestamp};
 use crate::ownership::Ownership;
 use crate::permission::Refusals;
+use crate::registry::Schemas;
 use crate::telemetry::metrics::{self, RestoreResult};
 use crate::window::{Table, WindowConfig};
 
@@ -30,6 +31,8 @@ pub struct RestoreSettings {
     pub windows: WindowConfig,
     pub decoder: Decoder,
     pub config_hash: u64,
+    /// Where schemas come from that are in a registry.
+    pub schemas: Schemas,
 }
 
 /// A partition that is ready to be served.
@@ -254,7 +257,12 @@ impl Restorer {
             windows: self.settings.windows,
             decoder: &self.settings.decoder,
         };
-        let rebuilt = rebuild::<RestoreError>(fresh, plan, &mut |(from, to), fold| {
+        let committed = plan.committed;
+        let mut ask = |schema| {
+            let wanted = || self.is_ours(assigned);
+            self.settings.schemas.wait(schema, &wanted)
+        };
+        let rebuilt = rebuild::<RestoreError>(fresh, plan, &mut ask, &mut |(from, to), fold| {
             let began = Instant::now();
             let records = self.replayer.replay(partition, (from, to), &mut |batch| {
                 fold(batch);
@@ -265,7 +273,7 @@ impl Restorer {
             Ok(self.is_ours(assigned))
         })?;
         Ok(rebuilt.map(|rebuilt| {
-            report(partition, plan.committed, &rebuilt);
+            report(partition, committed, &rebuilt);
             rebuilt.step
         }))
     }

@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::consume::QueueReceiver;
-use crate::decode::Undecodable;
+use crate::decode::{SchemaAnswer, Undecodable};
 use crate::domain::{
     Epoch, NextOffset, Offset, Outcome, OutcomeCounts, PartitionId, Record, RecordBatch, Rejection,
-    Timestamp,
+    SchemaId, Timestamp,
 };
+use crate::registry::{Hold, Schemas};
 use crate::telemetry::Progress;
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
@@ -37,6 +38,17 @@ pub struct Serving {
     pub progress: Progress,
     /// The batch that is being worked on, and the next record in it.
     pub(super) current: Option<(Arc<RecordBatch>, usize)>,
+    /// The schema that `current` waits for; nothing is taken until its owner has brought the answer.
+    pub(super) awaits: Option<Awaited>,
+}
+
+/// A schema that a partition is held for, and the record that named it.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    pub(super) schema: SchemaId,
+    pub(super) record: Offset,
+    /// From the first ask on.
+    pub(super) hold: Option<Hold>,
 }
 
 impl Serving {
@@ -54,15 +66,24 @@ impl Serving {
             queue,
             progress: Progress::at(position),
             current: None,
+            awaits: None,
         }
     }
 
+    /// True when there is something to fold.
     pub fn has_records(&self) -> bool {
+        self.awaits.is_none() && self.has_waiting()
+    }
+
+    fn has_waiting(&self) -> bool {
         self.current.is_some() || !self.queue.is_empty()
     }
 
     /// The next record, as its batch and its index there.
     fn next(&mut self) -> Option<(Arc<RecordBatch>, usize)> {
+        if self.awaits.is_some() {
+            return None;
+        }
         let (batch, index) = match self.current.take() {
             Some(current) => current,
             None => (Arc::new(self.queue.take()?), 0),
@@ -71,6 +92,46 @@ impl Serving {
             self.current = Some((Arc::clone(&batch), index + 1));
         }
         Some((batch, index))
+    }
+
+    /// Puts a record back that waits for its schema.
+    fn hold(&mut self, schema: SchemaId, record: Offset, at: (Arc<RecordBatch>, usize)) {
+        self.current = Some(at);
+        self.awaits = Some(Awaited {
+            schema,
+            record,
+            hold: None,
+        });
+    }
+
+    /// Takes in what the registry has said meanwhile; answers whether there is anything left to ask.
+    pub(super) fn attend(&mut self, schemas: &Schemas) -> bool {
+        if let Some(awaited) = &self.awaits
+            && let Some(answer) = schemas.answer(awaited.schema)
+        {
+            self.step.answer(awaited.schema, &answer, awaited.record);
+            self.awaits = None;
+        }
+        if let Some(awaited) = &mut self.awaits
+            && awaited.hold.is_none()
+        {
+            awaited.hold = Some(schemas.hold());
+            schemas.ask(awaited.schema);
+        }
+        let refused: Vec<SchemaId> = self.step.refused_schemas().collect();
+        for schema in &refused {
+            if let Some(SchemaAnswer::Known(known)) = schemas.answer(*schema) {
+                self.step.accept_from(*schema, &known, self.position);
+            }
+        }
+        self.awaits.is_some() || !refused.is_empty()
+    }
+
+    /// Says of every schema that is missing that it still is.
+    pub(super) fn ask(&self, schemas: &Schemas) {
+        let awaited = self.awaits.iter().map(|awaited| awaited.schema);
+        let missing = awaited.chain(self.step.refused_schemas());
+        missing.for_each(|schema| schemas.ask(schema));
     }
 }
 
@@ -208,7 +269,6 @@ impl Round {
             let Some((batch, at)) = serving.next() else {
                 break;
             };
-            taken += 1;
             let record = batch.get(at);
             assert!(
                 !serving.position.is_past(record.offset),
@@ -217,9 +277,18 @@ impl Round {
                 serving.partition,
                 serving.position
             );
+            let folded = match self.fold(&mut serving.step, &record, placed) {
+                Ok(folded) => folded,
+                Err(schema) => {
+                    let offset = record.offset;
+                    serving.hold(schema, offset, (batch, at));
+                    break;
+                }
+            };
+            taken += 1;
             serving.position = record.offset.next();
             newest = newest.max(record.timestamp);
-            match self.fold(&mut serving.step, &record, placed, model) {
+            match self.due_or_done(&serving.step, folded, record.offset, model) {
                 Ok(outcome) => outcomes.add(outcome),
                 Err(output) => self.pending.push(Pending {
                     batch: Arc::clone(&batch),
@@ -241,30 +310,41 @@ impl Round {
         }
     }
 
-    /// Folds a record: its outcome, or what its output will be made of.
+    /// Folds a record, or tells the schema that it waits for.
     fn fold(
         &mut self,
         step: &mut Step,
         record: &Record<'_>,
         placed: Placed,
-        model: &ServingModel,
-    ) -> Result<Outcome, PendingOutput> {
+    ) -> Result<Folded, SchemaId> {
         let began = self.sampler.is_next().then(Instant::now);
         let decoded = &mut self.decoded;
         let stepped = step.fold_watched(record, Some(placed), || {
             decoded.extend(began.map(|began| began.elapsed()));
         });
+        let folded = Folded::of(stepped.end)?;
         self.counts.records += 1;
         self.counts.held_discarded += u64::from(stepped.held_discarded);
         self.counts.collapsed += u64::from(stepped.collapsed);
         self.counts.evicted += u64::from(stepped.evicted);
         self.counts.misplaced += u64::from(stepped.misplaced);
-        match Folded::from(stepped.end) {
+        Ok(folded)
+    }
+
+    /// The outcome of a folded record, or what its output will be made of.
+    fn due_or_done(
+        &mut self,
+        step: &Step,
+        folded: Folded,
+        offset: Offset,
+        model: &ServingModel,
+    ) -> Result<Outcome, PendingOutput> {
+        match folded {
             Folded::Done(outcome) => Ok(outcome),
             Folded::Refused { rejection, detail } => {
                 Err(PendingOutput::Refused { rejection, detail })
             }
-            Folded::Newest(series) => match self.due(step, series, record.offset, model) {
+            Folded::Newest(series) => match self.due(step, series, offset, model) {
                 Some(due) => Err(PendingOutput::Due(due)),
                 None => Ok(Outcome::Folded),
             },

@@ -5,8 +5,11 @@
 use std::num::NonZeroU32;
 
 use super::lineage::Lineage;
-use crate::decode::{Decoder, Undecodable};
-use crate::domain::{CommitMetadata, NextOffset, PartitionId, Record, Rejection, partition_of};
+use crate::decode::{Decoder, RegisteredSchema, SchemaAnswer, Undecodable};
+use crate::domain::{
+    CommitMetadata, NextOffset, Offset, PartitionId, Record, Rejection, SchemaId, Verdicts,
+    partition_of,
+};
 use crate::window::{FOLD_VERSION, SeriesKey, Table, Verdict, Window};
 
 /// The state of one partition.
@@ -15,11 +18,14 @@ pub struct Step {
     decoder: Decoder,
     windows: Table,
     lineage: Lineage,
+    verdicts: Verdicts,
 }
 
 /// What became of a record before any model was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
+    /// Nothing, yet: the record is to be folded again once its schema is learned or refused.
+    AwaitsSchema(SchemaId),
     Tombstone,
     Undecodable(Undecodable),
     Rejected(Rejection),
@@ -55,7 +61,14 @@ impl Step {
             decoder,
             windows,
             lineage,
+            verdicts: Verdicts::default(),
         }
+    }
+
+    /// The same with the verdicts that were in force.
+    #[must_use]
+    pub fn with_verdicts(self, verdicts: Verdicts) -> Self {
+        Self { verdicts, ..self }
     }
 
     /// Folds a record into the windows.
@@ -81,6 +94,16 @@ impl Step {
         let Some(value) = record.value else {
             return quiet(End::Tombstone);
         };
+        if let Some(schema) = self.decoder.schema_id(value) {
+            // First the verdict: a replay may know by now what was not known then.
+            if self.verdicts.cover(schema, record.offset) {
+                let unknown = Undecodable::UnknownSchemaId { id: schema };
+                return quiet(End::Undecodable(unknown));
+            }
+            if !self.decoder.knows(schema) {
+                return quiet(End::AwaitsSchema(schema));
+            }
+        }
         let decoding = self.decoder.decode(value);
         decoded();
         let reading = match decoding {
@@ -107,6 +130,33 @@ impl Step {
             evicted: folding.evicted,
             misplaced,
         }
+    }
+
+    /// The schema that folding this record would wait for.
+    pub fn awaited(&self, record: &Record<'_>) -> Option<SchemaId> {
+        let schema = self.decoder.schema_id(record.value?)?;
+        let decided = self.verdicts.cover(schema, record.offset) || self.decoder.knows(schema);
+        (!decided).then_some(schema)
+    }
+
+    /// Takes in the answer that the record at `first` waits for.
+    pub fn answer(&mut self, schema: SchemaId, answer: &SchemaAnswer, first: Offset) {
+        match answer {
+            SchemaAnswer::Known(known) => self.decoder.learn(schema, known),
+            SchemaAnswer::Unknown => self.verdicts.open(schema, first),
+        }
+    }
+
+    /// The registry knows a schema that it did not know: its records are accepted from `at` on, the
+    /// position of this state.
+    pub fn accept_from(&mut self, schema: SchemaId, known: &RegisteredSchema, at: NextOffset) {
+        self.decoder.learn(schema, known);
+        self.verdicts.close(schema, at);
+    }
+
+    /// Schemas whose records are refused from here on, unless they are learned.
+    pub fn refused_schemas(&self) -> impl Iterator<Item = SchemaId> + '_ {
+        self.verdicts.open_schemas()
     }
 
     /// The same state under another lineage: what a restore found out about it.
@@ -148,6 +198,7 @@ impl Step {
             rebuild: self.windows.rebuild_point(next),
             stream_time: self.windows.stream_time(),
             checksum: self.windows.checksum(),
+            verdicts: self.verdicts.clone(),
         }
     }
 }

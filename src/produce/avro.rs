@@ -1,9 +1,17 @@
 //! Avro's binary encoding, as far as we write it: appended to a buffer that the caller reuses.
 
+use crate::domain::SchemaId;
+
 /// The ten bytes before a datum in single-object encoding.
 pub(super) fn single_object(out: &mut Vec<u8>, fingerprint: u64) {
     out.extend_from_slice(&[0xc3, 0x01]);
     out.extend_from_slice(&fingerprint.to_le_bytes());
+}
+
+/// The five bytes before a datum in Confluent framing.
+pub(super) fn confluent(out: &mut Vec<u8>, schema: SchemaId) {
+    out.push(0);
+    out.extend_from_slice(&schema.get().to_be_bytes());
 }
 
 /// An `int` or a `long`, zigzag and of variable length. Also a branch of a union.

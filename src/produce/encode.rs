@@ -4,8 +4,8 @@
 //! back with Avro's own implementation. The committer's side calls this once per forecast: it
 //! appends to a buffer and allocates nothing once the buffer has grown.
 
-use super::avro::{array, boolean, double, doubles, long, single_object, string};
-use crate::domain::{Forecast, ModelName, Quantile, Source, Target};
+use super::avro::{array, boolean, confluent, double, doubles, long, single_object, string};
+use crate::domain::{Forecast, ModelName, Quantile, SchemaId, Source, Target};
 
 /// The schema of every forecast, as JSON.
 pub const FORECAST_SCHEMA: &str = include_str!("../../schemas/forecast.avsc");
@@ -21,6 +21,8 @@ pub enum ForecastFormat {
     SingleObject,
     /// Nothing but the datum: readers must know the schema.
     Datum,
+    /// Confluent framing: a zero byte, the id that the registry gave to the schema, the datum.
+    Confluent(SchemaId),
 }
 
 /// Encodes forecasts.
@@ -50,6 +52,7 @@ impl ForecastEncoder {
         match self.format {
             ForecastFormat::SingleObject => single_object(out, FORECAST_FINGERPRINT),
             ForecastFormat::Datum => {}
+            ForecastFormat::Confluent(schema) => confluent(out, schema),
         }
         string(out, series);
         long(out, origin.0);
@@ -187,7 +190,12 @@ mod tests {
             ForecastEncoder::new(ForecastFormat::Datum).encode(&forecast, &mut out);
             let start = out.len();
             ForecastEncoder::default().encode(&forecast, &mut out);
-            let (datum, object) = (&out[1..start], &out[start..]);
+            let framed = out.len();
+            let id = SchemaId::new(0x0102_0304).unwrap();
+            ForecastEncoder::new(ForecastFormat::Confluent(id)).encode(&forecast, &mut out);
+            let (datum, object) = (&out[1..start], &out[start..framed]);
+            prop_assert_eq!(&out[framed..framed + 5], &[0, 1, 2, 3, 4]);
+            prop_assert_eq!(&out[framed + 5..], datum);
             prop_assert_eq!(&object[..2], &[0xc3, 0x01]);
             prop_assert_eq!(&object[2..10], &FORECAST_FINGERPRINT.to_le_bytes());
             prop_assert_eq!(&object[10..], datum);

@@ -1,7 +1,7 @@
 //! The layout as tables: which room imports which, where each outside library and each word belongs.
 
 /// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
-pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
+pub(crate) const ROOMS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("ownership", &["domain"]),
@@ -18,6 +18,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
         "produce",
         &["domain", "ownership", "permission", "telemetry"],
     ),
+    ("registry", &["decode", "domain", "telemetry"]),
     (
         "partition",
         &[
@@ -28,6 +29,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
             "ownership",
             "permission",
             "produce",
+            "registry",
             "telemetry",
             "window",
         ],
@@ -45,6 +47,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
             "ownership",
             "partition",
             "produce",
+            "registry",
             "telemetry",
             "window",
         ],
@@ -61,6 +64,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
             "infer",
             "partition",
             "produce",
+            "registry",
             "shutdown",
             "telemetry",
             "window",
@@ -72,7 +76,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 17] = [
 
 /// Where each outside library may be named: the beginnings of paths below `src/`. Libraries of general
 /// use (serde, thiserror, tokio, tracing) are everywhere and not here.
-pub(crate) const LIBRARIES: [(&str, &[&str]); 26] = [
+pub(crate) const LIBRARIES: [(&str, &[&str]); 28] = [
     ("arc_swap", &[]),
     ("arrow_array", &["cli/"]),
     ("arrow_schema", &["cli/"]),
@@ -91,13 +95,18 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 26] = [
     ("parquet", &["cli/"]),
     ("rdkafka", RDKAFKA),
     ("rdkafka_sys", NATIVE),
+    ("reqwest", &["registry/client.rs"]),
+    ("rustls", &["registry/client.rs"]),
     ("serde_avro_fast", &["cli/", "decode/", "produce/"]),
     ("sha2", &["infer/", "produce/"]),
     ("toml", &["config/"]),
     ("tracing_subscriber", &["telemetry/logging.rs"]),
     ("xxhash_rust", &["window/"]),
     ("jiff", &["app/clock.rs", "cli/", "config/", "decode/"]),
-    ("serde_json", &["cli/", "decode/", "http/", "infer/"]),
+    (
+        "serde_json",
+        &["cli/", "decode/", "http/", "infer/", "registry/"],
+    ),
     ("apache_avro", &[]),
 ];
 

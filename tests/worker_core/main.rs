@@ -16,6 +16,8 @@ mod committer_errors;
 #[cfg(test)]
 mod committer_rig;
 #[cfg(test)]
+mod framed;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lane;
@@ -27,6 +29,10 @@ mod outcomes;
 mod restore;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod schema_lane;
+#[cfg(test)]
+mod schema_verdicts;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]

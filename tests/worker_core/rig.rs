@@ -19,6 +19,7 @@ use foretell::partition::{
     Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Serving, ServingModel, Step,
 };
 use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
+use foretell::registry::Schemas;
 use foretell::window::{Table, WindowConfig, WindowSettings};
 use tokio::sync::{Notify, mpsc};
 
@@ -104,6 +105,11 @@ fn project(path: &str) -> PathBuf {
 }
 
 pub(crate) fn decoder() -> Decoder {
+    let schemas = SchemaFolder::load(&project("schemas")).unwrap();
+    decoder_of(WireFormat::SingleObject { schemas })
+}
+
+pub(crate) fn decoder_of(format: WireFormat) -> Decoder {
     let projection = Projection {
         series: "series".to_owned(),
         time: "time".to_owned(),
@@ -114,8 +120,7 @@ pub(crate) fn decoder() -> Decoder {
         projection,
         value_bytes_max: VALUE_BYTES_MAX,
     };
-    let schemas = SchemaFolder::load(&project("schemas")).unwrap();
-    Decoder::new(config, WireFormat::SingleObject { schemas }).unwrap()
+    Decoder::new(config, format).unwrap()
 }
 
 /// Windows of the sample's step that keep [`FEATURES`].
@@ -216,6 +221,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         },
         encoder: ForecastEncoder::default(),
         room: Room::default(),
+        schemas: Schemas::none(),
         wall_clock: || NOW,
     }
 }

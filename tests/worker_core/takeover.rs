@@ -10,6 +10,7 @@ use foretell::domain::PartitionId;
 use foretell::ownership::Ownership;
 use foretell::partition::{RestoreError, RestoreSettings, Restored, Restorer};
 use foretell::permission::FORBIDDEN_MAX;
+use foretell::registry::Schemas;
 use foretell::window::WindowConfig;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 use tokio::time::Instant;
@@ -36,6 +37,7 @@ fn restorer(mock: &Mock, ownership: Ownership) -> Restorer {
         windows: WindowConfig::new(rig::settings(4, 2)).unwrap(),
         decoder: rig::decoder(),
         config_hash: CONFIG_HASH,
+        schemas: Schemas::none(),
     };
     Restorer::new(settings, replayer(mock), ownership)
 }

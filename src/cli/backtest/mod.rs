@@ -27,8 +27,9 @@ use report::{Frame, Report, text};
 use topic::Topic;
 
 use super::{Failure, output};
-use crate::app::wall_clock;
-use crate::config::{Config, Environment};
+use crate::app::{registry_settings, wall_clock};
+use crate::config::{Config, Environment, InputFormat};
+use crate::registry::BlockingClient;
 
 /// The picture cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,12 @@ pub(super) fn run(args: &Arguments, environment: &Environment) -> Result<ExitCod
         let connection = args.connection(config).map_err(Failure::usage)?;
         let decoder = args.decoder(config, &features)?;
         let topic = Topic::open(&connection, name, (args.from, args.to), wall_clock())?;
-        topic.replay(&mut replay, (windows, &decoder), limit)?;
+        let registry = config.and_then(|config| {
+            let wanted = config.input.format == InputFormat::Confluent;
+            wanted.then(|| BlockingClient::new(&registry_settings(&config.registry)))
+        });
+        let registry = registry.transpose()?;
+        topic.replay(&mut replay, (windows, &decoder), registry.as_ref(), limit)?;
         format!("topic {name}")
     } else {
         let columns = args.columns(config);

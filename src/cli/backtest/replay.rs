@@ -105,7 +105,8 @@ impl Replay {
         }
     }
 
-    /// Takes one record, and says why it was refused if it was.
+    /// Takes one record, and says why it was refused if it was. Whoever has a registry has asked it before:
+    /// a schema that is missing here is unknown.
     pub fn take(
         &mut self,
         step: &mut Step,
@@ -117,7 +118,11 @@ impl Replay {
         self.told.misplaced += u64::from(stepped.misplaced);
         self.told.held_discarded += u64::from(stepped.held_discarded);
         let mut refused = None;
-        match Folded::from(stepped.end) {
+        let folded = Folded::of(stepped.end).unwrap_or(Folded::Refused {
+            rejection: Rejection::UnknownSchema,
+            detail: None,
+        });
+        match folded {
             Folded::Done(outcome) => self.told.outcomes.add(outcome),
             Folded::Refused { rejection, .. } => {
                 self.told.outcomes.add(Outcome::Rejected(rejection));

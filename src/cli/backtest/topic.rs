@@ -13,10 +13,11 @@ use crate::cli::clients::{self, Connection, Unreachable};
 use crate::cli::moment::Moment;
 use crate::cli::progress::Progress;
 use crate::consume::{ClientSettings, ReplayError, Replayer};
-use crate::decode::Decoder;
-use crate::domain::{NextOffset, Offset, PartitionId, Timestamp};
+use crate::decode::{Decoder, SchemaAnswer};
+use crate::domain::{NextOffset, Offset, PartitionId, Record, Timestamp};
 use crate::infer::ForeignBatch;
 use crate::partition::{Lineage, Placed, Step};
+use crate::registry::{BlockingClient, Fetched, Trouble};
 use crate::window::{Table, WindowConfig};
 
 /// Why a topic cannot be judged.
@@ -32,6 +33,8 @@ pub enum TopicError {
     Read(#[from] ReplayError),
     #[error(transparent)]
     ForeignBatch(#[from] ForeignBatch),
+    #[error(transparent)]
+    Registry(#[from] Trouble),
 }
 
 /// What is read of a topic.
@@ -90,6 +93,7 @@ impl Topic {
         &self,
         replay: &mut Replay,
         (windows, decoder): (WindowConfig, &Decoder),
+        registry: Option<&BlockingClient>,
         limit: u64,
     ) -> Result<(), TopicError> {
         let length = |(_, from, to): &(PartitionId, NextOffset, NextOffset)| {
@@ -116,7 +120,11 @@ impl Topic {
                     if replay.told.records >= limit {
                         return false;
                     }
-                    if let Err(error) = replay.take(&mut step, &record, Some(placed)) {
+                    let learned = learn(&mut step, &record, registry);
+                    let taken = learned
+                        .map_err(TopicError::from)
+                        .and_then(|()| Ok(replay.take(&mut step, &record, Some(placed))?));
+                    if let Err(error) = taken {
                         failed = Some(error);
                         return false;
                     }
@@ -126,7 +134,7 @@ impl Topic {
                 true
             })?;
             if let Some(error) = failed {
-                return Err(error.into());
+                return Err(error);
             }
             replay.end(&step)?;
             done += length(range);
@@ -134,6 +142,23 @@ impl Topic {
         progress.finish();
         Ok(())
     }
+}
+
+/// Asks for the schema that a record names, if it is not known yet. What the registry does not know now is
+/// unknown: a backtest does not wait as a worker does.
+fn learn(
+    step: &mut Step,
+    record: &Record<'_>,
+    registry: Option<&BlockingClient>,
+) -> Result<(), Trouble> {
+    if let (Some(schema), Some(registry)) = (step.awaited(record), registry) {
+        let answer = match registry.fetch(schema)? {
+            Fetched::Known(known) => SchemaAnswer::Known(known),
+            Fetched::Absent { .. } => SchemaAnswer::Unknown,
+        };
+        step.answer(schema, &answer, record.offset);
+    }
+    Ok(())
 }
 
 fn partitions(connection: &Connection, topic: &str) -> Result<NonZeroU32, TopicError> {

@@ -18,9 +18,10 @@ use super::score::{Features, Scores};
 use super::view::View;
 use crate::cli::clients::{Connection, Troubles};
 use crate::cli::tail::is_passing;
-use crate::config::Config;
+use crate::config::{Config, InputFormat};
 use crate::decode::{
     Decoder, DecoderConfig, DecoderError, Projection, SchemaError, SchemaFolder, WireFormat,
+    WriterSchema,
 };
 use crate::produce::readback::{ForecastReader, NoForecast};
 
@@ -92,9 +93,14 @@ impl Watcher {
         connection: &Connection,
         partitions: usize,
     ) -> Result<Self, WatchError> {
-        let schemas = match &config.input.format {
-            crate::config::InputFormat::SingleObject { schema_folder } => schema_folder,
-            crate::config::InputFormat::Datum { schema } => schema,
+        let format = match &config.input.format {
+            InputFormat::SingleObject { schema_folder } => WireFormat::SingleObject {
+                schemas: SchemaFolder::load(schema_folder)?,
+            },
+            InputFormat::Datum { schema } => WireFormat::Datum {
+                schema: WriterSchema::load(schema)?,
+            },
+            InputFormat::Confluent => WireFormat::Confluent,
         };
         let decoder = Decoder::new(
             DecoderConfig {
@@ -106,9 +112,7 @@ impl Watcher {
                 },
                 value_bytes_max: config.input.value_bytes_max.get(),
             },
-            WireFormat::SingleObject {
-                schemas: SchemaFolder::load(schemas)?,
-            },
+            format,
         )?;
         // The group's name answers for what the worker has committed; the group is not joined.
         let group = &config.kafka.group_id;

@@ -34,6 +34,9 @@ pub(super) const RESTORE_ATTEMPTS: &str = "foretell_restore_attempts_total";
 pub(super) const RESTORE_SECONDS: &str = "foretell_restore_seconds";
 pub(super) const REPLAY_RECORDS: &str = "foretell_replayed_records_total";
 pub(super) const REPLAY_SECONDS: &str = "foretell_replay_seconds";
+pub(super) const REGISTRY_REQUESTS: &str = "foretell_registry_requests_total";
+pub(super) const REGISTRY_SECONDS: &str = "foretell_registry_request_seconds";
+pub(super) const SCHEMA_HOLDS: &str = "foretell_schema_held_partitions";
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +114,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 29] = [
+pub const ALL: [Metric; 32] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -243,6 +246,21 @@ pub const ALL: [Metric; 29] = [
         "Records replayed to rebuild partitions",
     ),
     seconds_of(REPLAY_SECONDS, LONG_SECONDS, "Time of one replay"),
+    counter_of(
+        REGISTRY_REQUESTS,
+        &["result"],
+        "Requests to the Schema Registry by what came of them",
+    ),
+    seconds_of(
+        REGISTRY_SECONDS,
+        SECONDS,
+        "Time of one request to the Schema Registry, answered or not",
+    ),
+    gauge_of(
+        SCHEMA_HOLDS,
+        &[],
+        "Partitions held, serving or restoring, until the Schema Registry has said what a schema id is",
+    ),
 ];
 
 /// Names of the histograms and the bounds of their buckets.

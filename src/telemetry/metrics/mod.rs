@@ -21,8 +21,9 @@ pub use catalogue::{ALL, Kind, Metric};
 use catalogue::{
     BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED,
     FORECASTS, HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED,
-    POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REPLAY_RECORDS, REPLAY_SECONDS,
-    RESTORE_ATTEMPTS, RESTORE_SECONDS, SERIES_EVICTED, STALE, TRANSACTIONS,
+    POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS,
+    REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, SCHEMA_HOLDS,
+    SERIES_EVICTED, STALE, TRANSACTIONS,
 };
 
 /// How an attempt to commit went.
@@ -278,6 +279,17 @@ pub fn restored(took: Duration) {
     histogram!(RESTORE_SECONDS).record(took.as_secs_f64());
 }
 
+/// A question to the registry ended, and how.
+pub fn registry_asked(result: &'static str, took: Duration) {
+    counter!(REGISTRY_REQUESTS, "result" => result).increment(1);
+    histogram!(REGISTRY_SECONDS).record(took.as_secs_f64());
+}
+
+/// So many partitions are held for a schema.
+pub fn schema_holds(partitions: usize) {
+    gauge!(SCHEMA_HOLDS).set(number(partitions));
+}
+
 /// A count, offset or time as a metric's number; negative ones, which mean "not known", as 0. Up to
 /// 2^53 it is exact; nothing here comes near.
 fn number(count: impl TryInto<u64>) -> f64 {
@@ -332,6 +344,8 @@ mod tests {
         restore_attempt(RestoreResult::FurtherBack);
         replayed(23, took);
         restored(took);
+        registry_asked("found", took);
+        schema_holds(1);
     }
 
     #[test]

@@ -1,0 +1,248 @@
+//! From what the worker's parts publish to whether it is ready.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, RegistryHealth};
+use crate::http::Readiness;
+use crate::partition::Roster;
+use crate::produce::CommitsFailing;
+use crate::registry::{Holds, Trouble};
+
+/// A schema that is fetched in the normal course is there long before.
+const HOLD_MAX: Duration = Duration::from_secs(10);
+
+/// What a running worker publishes.
+#[derive(Debug)]
+pub(super) struct Facts {
+    roster: watch::Receiver<Roster>,
+    commits: watch::Receiver<Option<CommitsFailing>>,
+    registry: RegistryFacts,
+}
+
+/// What is known of the registry.
+#[derive(Debug)]
+pub(super) struct RegistryFacts {
+    holds: watch::Receiver<Holds>,
+    trouble: watch::Receiver<Option<Trouble>>,
+    starting: watch::Receiver<bool>,
+    /// Keeps the senders, so that waiting for a change waits.
+    _health: RegistryHealth,
+}
+
+impl Facts {
+    pub(super) fn of(app: &App, health: &RegistryHealth) -> Self {
+        Self {
+            roster: app.roster(),
+            commits: app.commits(),
+            registry: RegistryFacts::of(health),
+        }
+    }
+
+    /// Publishes every change, for ever.
+    pub(super) async fn publish(
+        mut self,
+        publish: watch::Sender<Readiness>,
+        drain: CancellationToken,
+    ) -> Infallible {
+        loop {
+            let Roster {
+                joined,
+                restoring,
+                serving,
+            } = *self.roster.borrow_and_update();
+            let failing = self.commits.borrow_and_update().clone();
+            publish.send_replace(Readiness {
+                // The app starts only with a model that was verified and loaded on every lane.
+                model_warm: true,
+                joined,
+                restoring,
+                serving,
+                commits_failing: failing.map(|CommitsFailing { since, reason }| (since, reason)),
+                registry_waits: self.registry.waits(),
+                draining: drain.is_cancelled(),
+            });
+            tokio::select! {
+                biased;
+                // Without a sender the worker is ending, and its end says why.
+                changed = self.roster.changed() => if changed.is_err() {
+                    pending::<()>().await;
+                },
+                changed = self.commits.changed() => if changed.is_err() {
+                    pending::<()>().await;
+                },
+                () = self.registry.changed() => {}
+                () = drain.cancelled(), if !drain.is_cancelled() => {}
+            }
+        }
+    }
+}
+
+impl RegistryFacts {
+    pub(super) fn of(health: &RegistryHealth) -> Self {
+        Self {
+            holds: health.holds(),
+            trouble: health.trouble(),
+            starting: health.starting(),
+            _health: health.clone(),
+        }
+    }
+
+    /// Publishes what the start waits for, until it has ended.
+    pub(super) async fn publish_start(mut self, publish: &watch::Sender<Readiness>) -> Infallible {
+        loop {
+            publish.send_replace(Readiness {
+                registry_waits: self.waits(),
+                ..Readiness::default()
+            });
+            self.changed().await;
+        }
+    }
+
+    /// What is waited for, if that is for too long.
+    fn waits(&mut self) -> Option<String> {
+        let trouble = self.trouble.borrow_and_update().clone();
+        if *self.starting.borrow_and_update() {
+            let why = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
+            return Some(format!(
+                "the worker starts once the registry has given the id of the schema of forecasts{why}"
+            ));
+        }
+        let Holds { partitions, since } = *self.holds.borrow_and_update();
+        let held = since?.elapsed();
+        if held < HOLD_MAX {
+            return None;
+        }
+        let why = trouble.map_or_else(
+            || "it says that there is no such schema, which is believed after registry.unknown_schema_grace".to_owned(),
+            |trouble| trouble.to_string(),
+        );
+        Some(format!(
+            "{partitions} partitions are held, for {} s now, until the registry says what a schema id is: {why}",
+            held.as_secs()
+        ))
+    }
+
+    /// Waits until there is something else to say.
+    async fn changed(&mut self) {
+        let shown = self.holds.borrow().since.map(|since| since + HOLD_MAX);
+        let shown = shown.filter(|at| *at > Instant::now());
+        tokio::select! {
+            biased;
+            // The senders are kept, so these wait.
+            _changed = self.holds.changed() => {}
+            _changed = self.trouble.changed() => {}
+            _changed = self.starting.changed() => {}
+            () = sleep_until(shown.unwrap_or_else(Instant::now)), if shown.is_some() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Schemas;
+
+    struct Rig {
+        roster: watch::Sender<Roster>,
+        commits: watch::Sender<Option<CommitsFailing>>,
+        facts: Facts,
+    }
+
+    fn rig(health: &RegistryHealth) -> Rig {
+        let (roster, watched) = watch::channel(Roster {
+            joined: true,
+            restoring: 1,
+            serving: 1,
+        });
+        let (commits, failing) = watch::channel(None);
+        let facts = Facts {
+            roster: watched,
+            commits: failing,
+            registry: RegistryFacts::of(health),
+        };
+        Rig {
+            roster,
+            commits,
+            facts,
+        }
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_roster_the_commits_and_the_drain() {
+        let Rig {
+            roster,
+            commits,
+            facts,
+        } = rig(&RegistryHealth::default());
+        let (publish, mut readiness) = watch::channel(Readiness::default());
+        let drain = CancellationToken::new();
+        let scenario = async {
+            let restoring = readiness.wait_for(|now| now.joined).await.unwrap().clone();
+            assert_eq!((restoring.restoring, restoring.draining), (1, false));
+            roster.send_modify(|roster| roster.restoring = 0);
+            let ready = readiness
+                .wait_for(|now| now.restoring == 0)
+                .await
+                .unwrap()
+                .clone();
+            assert!(ready.reasons().is_empty(), "{ready:?}");
+            commits.send_replace(Some(CommitsFailing {
+                since: Instant::now(),
+                reason: "no broker".to_owned(),
+            }));
+            let failing = readiness.wait_for(|now| now.commits_failing.is_some());
+            assert_eq!(failing.await.unwrap().reasons()[0].code, "commits");
+            commits.send_replace(None);
+            assert!(
+                readiness
+                    .wait_for(|now| now.reasons().is_empty())
+                    .await
+                    .is_ok()
+            );
+            drain.cancel();
+            assert!(readiness.wait_for(|now| now.draining).await.is_ok());
+        };
+        tokio::select! {
+            never = facts.publish(publish, drain.clone()) => match never {},
+            () = scenario => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partition_that_is_held_for_long_is_a_reason() {
+        let health = RegistryHealth::default();
+        let Rig {
+            roster,
+            commits: _sender,
+            facts,
+        } = rig(&health);
+        roster.send_modify(|roster| roster.restoring = 0);
+        let (publish, mut readiness) = watch::channel(Readiness::default());
+        let scenario = async {
+            let began = Instant::now();
+            let hold = Schemas::held_as(&health.hold_sender()).hold();
+            let waits = readiness.wait_for(|now| now.registry_waits.is_some());
+            let reasons = waits.await.unwrap().reasons();
+            assert_eq!(began.elapsed().as_secs(), HOLD_MAX.as_secs());
+            assert_eq!(reasons[0].code, "schema_registry");
+            assert!(
+                reasons[0]
+                    .detail
+                    .starts_with("1 partitions are held, for 10 s")
+            );
+            drop(hold);
+            let free = readiness.wait_for(|now| now.reasons().is_empty());
+            assert!(free.await.is_ok());
+        };
+        tokio::select! {
+            never = facts.publish(publish, CancellationToken::new()) => match never {},
+            () = scenario => {}
+        }
+    }
+}
