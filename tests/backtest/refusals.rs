@@ -17,10 +17,10 @@ fn rows_that_a_worker_would_refuse_are_told_with_line_and_remedy() {
     let ran = backtest(&["-m", LAST_VALUE, text(&path)]);
     assert_eq!(ran.code, Some(0), "{}", ran.said);
     for said in [
-        "meters.csv: 1 rows are rejected as conflicting_duplicate, the first of them at line 93: another row",
-        "1 rows are rejected as off_grid, the first of them at line 94: times must be a whole number of steps of 120000 ms from 1970; if all of these are, plus the same, say --phase 60000ms",
-        "1 rows are rejected as time_out_of_range, the first of them at line 95: its time is before the year 2000",
-        "1 rows are rejected as late, the first of them at line 96: ",
+        "meters.csv: 1 row is rejected as conflicting_duplicate, at line 93: another row",
+        "1 row is rejected as off_grid, at line 94: times must be a whole number of steps of 120000 ms from 1970; if all of these are, plus the same, say --phase 60000ms",
+        "1 row is rejected as time_out_of_range, at line 95: its time is before the year 2000",
+        "1 row is rejected as late, at line 96: ",
         "sort the file by time",
     ] {
         assert!(ran.said.contains(said), "{} lacks {said:?}", ran.said);
@@ -42,7 +42,8 @@ fn a_phase_takes_times_that_are_not_whole_steps() {
     let (_folder, path) = file("meters.csv", &content);
     let ran = backtest(&["-m", LAST_VALUE, text(&path)]);
     assert!(
-        ran.said.contains("90 rows are rejected as off_grid"),
+        ran.said
+            .contains("90 rows are rejected as off_grid, the first of them at line 2"),
         "{}",
         ran.said
     );
@@ -198,6 +199,19 @@ fn a_command_line_that_asks_for_what_is_not_there_is_a_usage_error() {
     ] {
         check_refused(&[sample.as_slice(), &more].concat(), 2, &[part]);
     }
+    check_refused(
+        &[
+            "-m",
+            LAST_VALUE,
+            "--topic",
+            "t",
+            "-b",
+            "x:1",
+            "--assume-utc",
+        ],
+        2,
+        &["have no meaning with --topic"],
+    );
     check_refused(&["-m", LAST_VALUE], 2, &["DATA", "--topic"]);
     check_refused(
         &["-m", LAST_VALUE, "--topic", "t"],

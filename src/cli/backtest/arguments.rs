@@ -104,6 +104,10 @@ pub struct Arguments {
     pub limit: Option<u64>,
 
     /// Steps ahead that are judged [default: 1, half and all of the shortest model's]
+    ///
+    /// A forecast is judged once its farthest horizon is past, so that every horizon has the same
+    /// origins. What was observed is what the windows hold when nothing more is waited for, which is
+    /// the gap allowance later.
     #[arg(long, value_name = "STEPS", value_delimiter = ',')]
     horizons: Vec<usize>,
 
@@ -183,6 +187,10 @@ pub enum UsageError {
     Season { season: String, step: String },
     #[error("--plot-horizon {asked}: it must be one of the horizons that are judged: {judged:?}")]
     PlotHorizon { asked: usize, judged: Vec<usize> },
+    #[error(
+        "--series, --assume-utc and other options that say how to read a file have no meaning with --topic; leave them out"
+    )]
+    FileOptions,
     #[error("--topic needs to know where Kafka is: say --brokers HOST:PORT, or -c FILE")]
     NoBrokers,
 }
@@ -314,6 +322,9 @@ impl Arguments {
     }
 
     pub fn connection(&self, config: Option<&Config>) -> Result<Connection, UsageError> {
+        if self.table.is_given() {
+            return Err(UsageError::FileOptions);
+        }
         match (config, &self.brokers) {
             (Some(config), None) => Ok(Connection::configured(&config.kafka)),
             (Some(config), Some(brokers)) => Ok(Connection::configured(&config.kafka).to(brokers)),

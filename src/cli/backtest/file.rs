@@ -204,9 +204,13 @@ fn check_needed(
 fn tell(path: &Path, refused: &BTreeMap<Rejection, Refused>, grid: Grid) {
     for (rejection, Refused { rows, first, time }) in refused {
         let count = grouped(*rows);
+        let (rows_are, first_of_them) = match rows {
+            1 => ("row is", "at"),
+            _ => ("rows are", "the first of them at"),
+        };
         let remedy = remedy(*rejection, *time, grid);
         output::remark(format_args!(
-            "{}: {count} rows are rejected as {rejection}, the first of them at {first}: {remedy}",
+            "{}: {count} {rows_are} rejected as {rejection}, {first_of_them} {first}: {remedy}",
             path.display()
         ));
     }

@@ -190,7 +190,7 @@ impl Replay {
         };
         let recorder = self.drawn.recorder.clone().filter(|_| is_drawn);
         self.tracks.push(Seen {
-            track: Track::new(name, &self.scope, recorder),
+            track: Track::new(name, recorder),
             at: None,
         });
         self.series.insert(name.to_owned(), place);

@@ -20,7 +20,8 @@ pub struct Ticket(u64);
 #[derive(Debug)]
 pub struct Track {
     pub name: String,
-    /// One per target and horizon.
+    /// One per target and horizon; none before the first origin is judged, as a stream may have very
+    /// many series that are seen for a moment.
     pub cells: Vec<Cell>,
     /// Origins with a forecast whose farthest horizon lies after the end of the data.
     pub after_end: u64,
@@ -42,10 +43,10 @@ pub struct Track {
 }
 
 impl Track {
-    pub fn new(name: &str, scope: &Scope, recorder: Option<Recorder>) -> Self {
+    pub fn new(name: &str, recorder: Option<Recorder>) -> Self {
         Self {
             name: name.to_owned(),
-            cells: vec![Cell::default(); scope.cells()],
+            cells: Vec::new(),
             after_end: 0,
             recorder,
             observed: VecDeque::new(),
@@ -164,6 +165,9 @@ impl Track {
     fn visit_origin(&mut self, scope: &Scope, origin: i64, is_judged: bool) {
         let (values, _) = self.values.as_slices();
         let values = &values[..scope.stride];
+        if is_judged && self.cells.is_empty() && values.iter().any(|value| !value.is_nan()) {
+            self.cells = vec![Cell::default(); scope.cells()];
+        }
         let targets = scope.targets.len();
         let observed = |slot: i64, target: usize| {
             let at = usize::try_from(slot - self.first).ok();
@@ -180,8 +184,8 @@ impl Track {
                     last_value: observed(origin, target),
                     seasonal: season.map(|back| observed(slot - steps(back), target)),
                 };
-                if is_judged {
-                    let cell = &mut self.cells[scope.cell(target, at)];
+                let cell = self.cells.get_mut(scope.cell(target, at));
+                if let Some(cell) = cell.filter(|_| is_judged) {
                     cell.judge(scope, (target, at), values, point);
                 }
                 if let Some(recorder) = &mut self.recorder {
@@ -241,7 +245,7 @@ mod tests {
     /// Forecasts are ten times the origin plus the horizon; every `judged`th record the models run.
     fn tracked(slots: &[(i64, bool)], judged: usize, scope: &Scope) -> (Track, Vec<i64>) {
         let mut windows = table();
-        let mut track = Track::new("s", scope, None);
+        let mut track = Track::new("s", None);
         let mut waiting = Vec::new();
         let mut origins = Vec::new();
         for (at, (slot, has_value)) in slots.iter().enumerate() {
@@ -374,7 +378,7 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_the_stream() {
         let scope = scope(50);
-        let (mut windows, mut track) = (table(), Track::new("s", &scope, None));
+        let (mut windows, mut track) = (table(), Track::new("s", None));
         let mut waiting = Vec::new();
         let mut most = 0;
         for slot in 0..5_000 {
@@ -404,7 +408,7 @@ mod tests {
         let (track, _) = tracked(&in_order(0..10), 1, &scope);
         assert!(track.continues(&scope, Slot(3)), "it is closed");
         let mut windows = table();
-        let mut open = Track::new("s", &scope, None);
+        let mut open = Track::new("s", None);
         let reading = Reading {
             series: "s",
             time: Some(Timestamp(START * STEP_MS)),

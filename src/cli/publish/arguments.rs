@@ -41,6 +41,25 @@ pub struct TableArgs {
 }
 
 impl TableArgs {
+    /// True when an option says anything about a file.
+    pub fn is_given(&self) -> bool {
+        let Self {
+            series_column,
+            series,
+            time_column,
+            assume_utc,
+            time_unit,
+            nan_is_missing,
+            delimiter,
+        } = self;
+        let named = [series_column, series, time_column].into_iter();
+        named.flatten().next().is_some()
+            || *assume_utc
+            || time_unit.is_some()
+            || *nan_is_missing
+            || *delimiter != b','
+    }
+
     /// Opens a file whose columns fill `schema`; the series and the time are in the columns of these
     /// names where no option says otherwise.
     pub fn open(

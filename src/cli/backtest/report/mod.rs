@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::models::Model;
 use super::replay::Replay;
 use super::tally::{Cell, LeftOut, ModelTally, Tally};
+use super::track::Track;
 use crate::cli::score::Sums;
 use crate::domain::{Grid, Outcome, OutcomeCounts, Timestamp};
 
@@ -33,6 +34,8 @@ pub struct Report {
     pub window: usize,
     pub gap_max: usize,
     pub horizons: Vec<usize>,
+    /// Forecasts from earlier origins are not judged; RFC 3339.
+    pub score_from: Option<String>,
     /// What seasonal-naive looks back, in milliseconds; none where it is left out.
     pub season_ms: Option<i64>,
     /// True when no observation had one of a season before it: then seasonal-naive is left out.
@@ -140,7 +143,7 @@ impl Report {
         }
         let mut errors = judged.errors(None, &pooled);
         if frame.per_series {
-            for track in &tracks {
+            for track in tracks.iter().filter(|track| !track.cells.is_empty()) {
                 errors.extend(judged.errors(Some(&track.name), &track.cells));
             }
         }
@@ -158,10 +161,11 @@ impl Report {
             window: frame.window,
             gap_max: frame.gap_max,
             horizons: scope.horizons.clone(),
+            score_from: scope.from.map(|slot| time(frame.grid.time(slot))),
             season_ms,
             shorter_than_season,
             models: replay.served().map(served).collect(),
-            overall: judged.overall(),
+            overall: judged.overall(&tracks),
             errors,
             after_end: tracks.iter().map(|track| track.after_end).sum(),
             misplaced: replay.told.misplaced,
@@ -251,12 +255,12 @@ impl Judged<'_> {
 
     /// Each series and target counts the same, however large its values are and however many points
     /// it has.
-    fn overall(&self) -> Vec<Overall> {
+    fn overall(&self, tracks: &[&Track]) -> Vec<Overall> {
         let scope = &self.replay.scope;
         let mut overall = Vec::new();
         for (at, horizon) in scope.horizons.iter().enumerate() {
             let mut sums: Vec<(String, f64, u64)> = Vec::new();
-            for track in self.replay.tracks() {
+            for track in tracks.iter().filter(|track| !track.cells.is_empty()) {
                 for target in 0..scope.targets.len() {
                     let tally = self.tally(&track.cells[scope.cell(target, at)]);
                     let deviation = tally.actual.deviation();

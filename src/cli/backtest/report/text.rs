@@ -45,6 +45,9 @@ pub fn notes(report: &Report) -> Vec<String> {
         duration(report.step_ms),
         report.gap_max
     )];
+    if let Some(from) = &report.score_from {
+        notes.push(format!("Judged are forecasts from {from} on."));
+    }
     if let Some(season) = report.season_ms {
         notes.push(format!(
             "Seasonal-naive repeats what was observed {} before.",
@@ -74,7 +77,7 @@ pub fn notes(report: &Report) -> Vec<String> {
     }
     if report.unjudged > 0 {
         notes.push(format!(
-            "{} records are of series beyond the first million and are not judged.",
+            "{} records are of series beyond the most that are judged, a million.",
             grouped(report.unjudged)
         ));
     }
