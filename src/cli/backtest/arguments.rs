@@ -165,6 +165,9 @@ Examples:
 /// Series that are drawn where none is named.
 const DRAWN: usize = 3;
 
+/// Longest season: what was observed that long is kept per series.
+const SEASON_STEPS_MAX: i64 = 1_000_000;
+
 /// What seasonal-naive looks back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Season {
@@ -183,7 +186,9 @@ pub enum UsageError {
         model: String,
         horizon: usize,
     },
-    #[error("--season {season}: it must be a whole number of steps of {step}")]
+    #[error(
+        "--season {season}: it must be a whole number of steps of {step}, at most {SEASON_STEPS_MAX} of them"
+    )]
     Season { season: String, step: String },
     #[error("--plot-horizon {asked}: it must be one of the horizons that are judged: {judged:?}")]
     PlotHorizon { asked: usize, judged: Vec<usize> },
@@ -372,10 +377,14 @@ impl Arguments {
     }
 }
 
-/// A duration in whole steps; `None` where it is not.
-fn steps(duration: Duration, step_ms: i64) -> Option<usize> {
-    let ms = milliseconds(duration);
-    (ms > 0 && ms % step_ms == 0).then(|| usize::try_from(ms / step_ms).ok())?
+/// A season in whole steps; `None` where it is not, or too long.
+fn steps(season: Duration, step_ms: i64) -> Option<usize> {
+    let (steps, rest) = (
+        milliseconds(season) / step_ms,
+        milliseconds(season) % step_ms,
+    );
+    let is_whole = rest == 0 && (1..=SEASON_STEPS_MAX).contains(&steps);
+    usize::try_from(steps).ok().filter(|_| is_whole)
 }
 
 fn step(step_ms: i64) -> String {

@@ -148,13 +148,12 @@ impl Replay {
         self.told.first = Some(self.told.first.map_or(time, |first| first.min(time)));
         self.told.last = self.told.last.max(Some(time));
         let seen = self.seen(&window);
+        let newest = window.newest();
         if let Some(seen) = seen
-            && !self.tracks[seen]
-                .track
-                .continues(&self.scope, window.newest())
+            && !self.tracks[seen].track.continues(&self.scope, newest)
         {
             self.run()?;
-            self.tracks[seen].track.close(&self.scope, None);
+            self.tracks[seen].track.leave(&self.scope, newest);
         }
         let ticket = seen.map(|seen| {
             self.touched.push(seen);
@@ -232,7 +231,7 @@ impl Replay {
             if let (Some(at), Some(now)) = (seen.at, now)
                 && now.0.saturating_sub(at.0) > idle
             {
-                seen.track.close(&self.scope, None);
+                seen.track.end(&self.scope, None);
                 seen.at = None;
             }
         }
@@ -245,7 +244,7 @@ impl Replay {
         for seen in &mut self.tracks {
             if seen.at.take().is_some() {
                 let window = step.windows().window_of(&seen.track.name);
-                seen.track.close(&self.scope, window.as_ref());
+                seen.track.end(&self.scope, window.as_ref());
             }
         }
         Ok(())

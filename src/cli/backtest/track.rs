@@ -35,6 +35,8 @@ pub struct Track {
     newest: Option<i64>,
     /// Slots up to this one are final.
     settled: i64,
+    /// The newest slot before the series was closed last.
+    left: i64,
     /// Origins that wait, and for each of them the forecasts of all models.
     origins: VecDeque<i64>,
     values: VecDeque<f64>,
@@ -53,6 +55,7 @@ impl Track {
             first: 0,
             newest: None,
             settled: i64::MIN,
+            left: i64::MIN,
             origins: VecDeque::new(),
             values: VecDeque::new(),
             served: 0,
@@ -69,12 +72,15 @@ impl Track {
     /// Takes the newest row of the series' window as an origin.
     pub fn observe(&mut self, scope: &Scope, window: &Window<'_>) -> Ticket {
         let newest = window.newest().0;
-        let mut slot = newest;
+        let mut slot;
         if let Some(before) = self.newest {
             slot = before + 1;
         } else {
-            self.first = newest;
-            self.settled = newest - 1;
+            // A record that was held before the newest one is there too.
+            let mut known = window.rows().map(|(row, ..)| row.0);
+            slot = known.find(|row| *row > self.left).unwrap_or(newest);
+            self.first = slot;
+            self.settled = slot - 1;
         }
         while slot <= newest {
             let cells = window.cells(Slot(slot));
@@ -113,11 +119,22 @@ impl Track {
         self.first += steps(spare);
     }
 
-    /// Judges what can be judged and forgets the rest: the data ends here, or goes on elsewhere.
-    pub fn close(&mut self, scope: &Scope, window: Option<&Window<'_>>) {
+    /// Judges everything that waits and forgets it: the series goes on at `slot`, too far ahead for any
+    /// of it to matter there, or its windows were evicted and it begins anew.
+    pub fn leave(&mut self, scope: &Scope, slot: Slot) {
+        self.close(scope, None, slot.0);
+    }
+
+    /// Judges what can be judged and forgets the rest: the data ends here.
+    pub fn end(&mut self, scope: &Scope, window: Option<&Window<'_>>) {
+        self.close(scope, window, i64::MIN);
+    }
+
+    /// `at` is the slot at which the series is now, if it went on.
+    fn close(&mut self, scope: &Scope, window: Option<&Window<'_>>, at: i64) {
         let Some(newest) = self.newest else { return };
         self.settle(scope, newest, window);
-        self.judge_until(scope, newest - steps(scope.reach()));
+        self.judge_until(scope, newest.max(at) - steps(scope.reach()));
         while let Some(origin) = self.origins.pop_front() {
             self.served += 1;
             self.visit_origin(scope, origin, false);
@@ -128,6 +145,7 @@ impl Track {
         self.values = VecDeque::new();
         self.origins = VecDeque::new();
         self.newest = None;
+        self.left = newest;
     }
 
     /// Reads the slots up to `last` once more, and draws them.
@@ -261,7 +279,10 @@ mod tests {
             if let Verdict::Folded(key) = folding.verdict {
                 let window = windows.window(key).unwrap();
                 let newest = window.newest();
-                assert!(track.continues(scope, newest));
+                if !track.continues(scope, newest) {
+                    run(&mut track, scope, &mut waiting);
+                    track.leave(scope, newest);
+                }
                 let ticket = track.observe(scope, &window);
                 waiting.push((ticket, newest.0 - START));
                 origins.push(newest.0 - START);
@@ -272,7 +293,7 @@ mod tests {
         }
         run(&mut track, scope, &mut waiting);
         let last = windows.window_of("s");
-        track.close(scope, last.as_ref());
+        track.end(scope, last.as_ref());
         (track, origins)
     }
 
@@ -366,6 +387,16 @@ mod tests {
         filled[12].1 = false;
         filled.insert(14, (12, true));
         check(&filled, 4);
+    }
+
+    #[test]
+    fn what_is_past_after_a_long_gap_is_judged() {
+        let mut slots = in_order(0..20);
+        // The first record after it is held until the second.
+        slots.extend(in_order(70..90));
+        for season in [1, 4, 30, 60] {
+            check(&slots, season);
+        }
     }
 
     #[test]
