@@ -46,7 +46,10 @@ pub use failure::{RunError, StartError};
 use model::Loaded;
 pub use model::onnxruntime_places;
 pub use registry::RegistryHealth;
-pub use settings::{decoder, registry as registry_settings, windows};
+pub use settings::{
+    client as client_settings, decoder, registry as registry_settings, restore as restore_settings,
+    windows,
+};
 
 use threads::{Ended, Threads};
 

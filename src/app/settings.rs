@@ -87,7 +87,8 @@ pub fn decoder(config: &Config) -> Result<Decoder, StartError> {
     )?)
 }
 
-pub(super) fn client(config: &Config) -> ClientSettings {
+/// How clients of a worker of this configuration connect.
+pub fn client(config: &Config) -> ClientSettings {
     ClientSettings {
         brokers: config.kafka.brokers.join(","),
         client_id: format!("foretell-{}", config.worker.id),
@@ -194,7 +195,8 @@ pub fn registry(registry: &config::Registry) -> RegistrySettings {
     }
 }
 
-pub(super) fn restore(
+/// How a worker of this configuration rebuilds its windows.
+pub fn restore(
     config: &Config,
     windows: WindowConfig,
     decoder: Decoder,

@@ -10,6 +10,7 @@ mod config_check;
 mod config_show;
 mod dead_letters;
 pub mod demo;
+mod explain;
 mod failure;
 mod model;
 pub mod moment;
@@ -67,6 +68,7 @@ enum Command {
         #[command(subcommand)]
         command: dead_letters::Command,
     },
+    Explain(explain::Arguments),
     /// Create or check the topics of a configuration
     Topics {
         #[command(subcommand)]
@@ -104,6 +106,7 @@ impl Cli {
             Command::Backtest(arguments) => backtest::run(&arguments, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::DeadLetters { command } => dead_letters::run(&command, environment),
+            Command::Explain(arguments) => explain::run(&arguments, environment),
             Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),

@@ -235,6 +235,12 @@ impl Lane {
             let serving = &self.servings[draft.serving];
             batches.push(build.batch(draft, serving, &self.round.pending[first..end]));
         }
+        for draft in &self.round.drafts {
+            let step = &mut self.servings[draft.serving].step;
+            for (series, at) in &draft.unpublished {
+                step.correct(*series, *at);
+            }
+        }
         self.round.clear();
         self.busy.worked += began.elapsed();
         self.busy.publish(self.settings.index);

@@ -7,11 +7,14 @@
 
 mod assigner;
 mod due;
+pub mod explain;
 mod lane;
 mod lineage;
 mod model;
 mod outputs;
+mod plan;
 mod rebuild;
+mod recent;
 mod restore;
 mod round;
 mod step;
@@ -22,8 +25,10 @@ pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER};
+pub use plan::{Planned, plan};
 pub use rebuild::{
-    AskSchema, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Unusable, rebuild,
+    AskSchema, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Unusable, Watched, rebuild,
+    rebuild_watched,
 };
 pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
 pub use round::{DEADLINE_HEADER, OutputSettings, Serving};

@@ -79,7 +79,13 @@ impl Build<'_> {
         for item in pending {
             let record = item.batch.get(item.index);
             let outcome = match &item.output {
-                PendingOutput::Due(due) => self.forecast(&mut batch, due, &record),
+                PendingOutput::Due(due) => {
+                    let outcome = self.forecast(&mut batch, due, &record);
+                    if outcome != Outcome::Forecast {
+                        draft.unpublished.push((due.key, (due.offset, outcome)));
+                    }
+                    outcome
+                }
                 PendingOutput::Refused { rejection, detail } => {
                     let text = detail.as_ref().map(ToString::to_string);
                     let reason = DeadLetterReason::Rejected(*rejection);

@@ -5,7 +5,7 @@
 //! what came of it. It decides nothing but where to start again.
 
 use super::lineage::Lineage;
-use super::step::{End, Step};
+use super::step::{End, Step, Stepped};
 use crate::decode::{Decoder, SchemaAnswer};
 use crate::domain::{
     CommitMetadata, CommitMetadataError, NextOffset, RebuildPoint, Record, RecordBatch, SchemaId,
@@ -149,6 +149,15 @@ pub type ReadRange<'a, E> =
 /// Waits for what a registry says of a schema; `None` when the partition was taken away meanwhile.
 pub type AskSchema<'a> = dyn FnMut(SchemaId) -> Option<SchemaAnswer> + 'a;
 
+/// What a rebuild tells on its way.
+#[derive(Clone, Copy, Debug)]
+pub enum Watched<'a> {
+    /// It starts, perhaps again: what was told before is void.
+    Attempt,
+    /// A record was folded into these windows.
+    Folded(&'a Record<'a>, &'a Stepped, &'a Step),
+}
+
 /// Replays until the proof holds, from further back each time. `None` when the partition was taken
 /// away meanwhile.
 ///
@@ -156,20 +165,35 @@ pub type AskSchema<'a> = dyn FnMut(SchemaId) -> Option<SchemaAnswer> + 'a;
 /// What reading gave.
 pub fn rebuild<E>(
     fresh: Fresh<'_>,
+    plan: RebuildPlan,
+    ask: &mut AskSchema<'_>,
+    read: &mut ReadRange<'_, E>,
+) -> Result<Option<Rebuilt>, E> {
+    rebuild_watched(fresh, plan, ask, read, &mut |_watched| {})
+}
+
+/// The same, for whoever asks what became of the records.
+///
+/// # Errors
+/// What reading gave.
+pub fn rebuild_watched<E>(
+    fresh: Fresh<'_>,
     mut plan: RebuildPlan,
     ask: &mut AskSchema<'_>,
     read: &mut ReadRange<'_, E>,
+    watch: &mut dyn FnMut(Watched<'_>),
 ) -> Result<Option<Rebuilt>, E> {
     let mut attempts = Vec::new();
     loop {
         attempts.push(plan.from.offset);
+        watch(Watched::Attempt);
         let windows = Table::resume_at(fresh.windows, plan.from);
         let mut step = Step::new(fresh.decoder.clone(), windows, plan.lineage)
             .with_verdicts(plan.verdicts.clone());
         let mut answered = true;
         let whole = read((plan.from.offset, plan.committed), &mut |batch| {
             for record in batch.iter() {
-                answered = answered && fold(&mut step, &record, ask);
+                answered = answered && fold(&mut step, &record, ask, watch);
             }
         })?;
         if !whole || !answered {
@@ -199,14 +223,23 @@ pub fn rebuild<E>(
 }
 
 /// Folds a record, after the answer that it may wait for; `false` when none will come.
-fn fold(step: &mut Step, record: &Record<'_>, ask: &mut AskSchema<'_>) -> bool {
-    while let End::AwaitsSchema(schema) = step.fold(record, None).end {
+fn fold(
+    step: &mut Step,
+    record: &Record<'_>,
+    ask: &mut AskSchema<'_>,
+    watch: &mut dyn FnMut(Watched<'_>),
+) -> bool {
+    loop {
+        let stepped = step.fold(record, None);
+        let End::AwaitsSchema(schema) = stepped.end else {
+            watch(Watched::Folded(record, &stepped, step));
+            return true;
+        };
         let Some(answer) = ask(schema) else {
             return false;
         };
         step.answer(schema, &answer, record.offset);
     }
-    true
 }
 
 impl Proof {

@@ -9,11 +9,12 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::lineage::Lineage;
+use super::plan::{Planned, plan};
 use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, rebuild};
 use super::step::Step;
 use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
-use crate::domain::{NextOffset, PartitionId, Timestamp};
+use crate::domain::{NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::permission::Refusals;
 use crate::registry::Schemas;
@@ -85,8 +86,6 @@ pub struct Restorer {
     ownership: Ownership,
 }
 
-/// Offsets looked through for the newest committed record: the last ones may be transaction markers.
-const NEWEST_AMONG_MAX: i64 = 1_000;
 /// Wait before a restore is tried again after an error, doubled up to the maximum, which also bounds
 /// how late a thread notices that the partition was taken away.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -152,37 +151,29 @@ impl Restorer {
     fn attempt(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
         let wanted = || self.is_ours(assigned);
         let log = self.replayer.committed(assigned.partition, &wanted)?;
-        let Some((committed, metadata)) = &log.stable else {
+        let planned = plan(
+            &self.replayer,
+            &self.settings,
+            (assigned.partition, &log),
+            &wanted,
+        )?;
+        let Some(Planned { plan, unusable }) = planned else {
             return Ok(Some(self.first_start(assigned, &log)?));
         };
-        if *committed < log.log_start || *committed > log.log_end {
-            return Err(RestoreError::OutOfRange {
-                topic: self.settings.topic.clone(),
-                partition: assigned.partition,
-                committed: *committed,
-                log_start: log.log_start,
-                log_end: log.log_end,
-            });
+        let committed = plan.committed;
+        if let Some(reason) = unusable {
+            warn!(
+                partition = %assigned.partition, %committed, %reason,
+                "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
+            );
         }
-        let config_hash = self.settings.config_hash;
-        let plan = match RebuildPlan::proven(metadata, config_hash, *committed, log.log_start) {
-            Ok(plan) => plan,
-            Err(reason) => {
-                warn!(
-                    partition = %assigned.partition, %committed, %reason,
-                    "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
-                );
-                let from = self.lookback_start(assigned, *committed, log.log_start)?;
-                RebuildPlan::unproven(config_hash, *committed, from)
-            }
-        };
         let Some(step) = self.rebuild(assigned, plan)? else {
             return Ok(None);
         };
         Ok(Some(Restored {
             assigned,
             step,
-            position: *committed,
+            position: committed,
             first_start: false,
         }))
     }
@@ -207,47 +198,6 @@ impl Restorer {
             position: start,
             first_start: true,
         })
-    }
-
-    /// Where reading starts when nothing is known of the state.
-    fn lookback_start(
-        &self,
-        assigned: Assigned,
-        committed: NextOffset,
-        log_start: NextOffset,
-    ) -> Result<NextOffset, RestoreError> {
-        let Some(lookback) = self.settings.lookback else {
-            return Ok(log_start);
-        };
-        let Some(newest) = self.newest_before(assigned, committed, log_start)? else {
-            return Ok(log_start);
-        };
-        let back = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        let time = Timestamp(newest.0.saturating_sub(back));
-        let found = self
-            .replayer
-            .offset_at(assigned.partition, time, &|| self.is_ours(assigned))?;
-        Ok(found.unwrap_or(committed).clamp(log_start, committed))
-    }
-
-    /// Record timestamp of the newest of the last records that were committed.
-    fn newest_before(
-        &self,
-        assigned: Assigned,
-        committed: NextOffset,
-        log_start: NextOffset,
-    ) -> Result<Option<Timestamp>, RestoreError> {
-        let from = NextOffset::new(committed.get().saturating_sub(NEWEST_AMONG_MAX))
-            .unwrap_or(NextOffset::ZERO)
-            .max(log_start);
-        let mut newest = None;
-        self.replayer
-            .replay(assigned.partition, (from, committed), &mut |batch| {
-                newest = newest.max(batch.iter().filter_map(|record| record.timestamp).max());
-                // Whoever rebuilds with less than the newest finds out that the partition is gone.
-                self.is_ours(assigned)
-            })?;
-        Ok(newest)
     }
 
     /// `None` when the partition was taken away meanwhile.

@@ -174,6 +174,8 @@ pub(super) enum PendingOutput {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
     pub(super) row: DueRow,
+    /// To say what became of it; the windows may have another series at this number by then.
+    pub(super) key: SeriesKey,
     /// Where the series' name is in the round's text.
     pub(super) series: (usize, usize),
     pub(super) offset: Offset,
@@ -192,6 +194,8 @@ pub(super) struct Draft {
     /// Range of the round's pending outputs.
     pub(super) pending: (usize, usize),
     pub(super) metadata: String,
+    /// Forecasts that were due and not published.
+    pub(super) unpublished: Vec<(SeriesKey, (Offset, Outcome))>,
 }
 
 /// Chooses the records whose decoding is measured: two looks at the clock for each record would cost up
@@ -290,11 +294,18 @@ impl Round {
             newest = newest.max(record.timestamp);
             match self.due_or_done(&serving.step, folded, record.offset, model) {
                 Ok(outcome) => outcomes.add(outcome),
-                Err(output) => self.pending.push(Pending {
-                    batch: Arc::clone(&batch),
-                    index: at,
-                    output,
-                }),
+                Err(output) => {
+                    if let PendingOutput::Due(due) = &output {
+                        serving
+                            .step
+                            .correct(due.key, (due.offset, Outcome::Forecast));
+                    }
+                    self.pending.push(Pending {
+                        batch: Arc::clone(&batch),
+                        index: at,
+                        output,
+                    });
+                }
             }
         }
         if serving.position > from {
@@ -306,6 +317,7 @@ impl Round {
                 newest,
                 pending: (first_pending, self.pending.len()),
                 metadata: serving.step.metadata(serving.position).encode(),
+                unpublished: Vec::new(),
             });
         }
     }
@@ -366,6 +378,7 @@ impl Round {
         self.names.push_str(window.series());
         Some(Due {
             row,
+            key: series,
             series: (start, self.names.len()),
             offset,
         })

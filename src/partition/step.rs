@@ -5,12 +5,13 @@
 use std::num::NonZeroU32;
 
 use super::lineage::Lineage;
+use super::recent::Recent;
 use crate::decode::{Decoder, RegisteredSchema, SchemaAnswer, Undecodable};
 use crate::domain::{
-    CommitMetadata, NextOffset, Offset, PartitionId, Record, Rejection, SchemaId, Verdicts,
-    partition_of,
+    CommitMetadata, NextOffset, Offset, Outcome, PartitionId, Record, Rejection, SchemaId,
+    Verdicts, partition_of,
 };
-use crate::window::{FOLD_VERSION, SeriesKey, Table, Verdict, Window};
+use crate::window::{FOLD_VERSION, SeriesKey, Table, Verdict, Whose, Window};
 
 /// The state of one partition.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Step {
     windows: Table,
     lineage: Lineage,
     verdicts: Verdicts,
+    /// No part of the state: nothing is decided by it.
+    recent: Recent,
 }
 
 /// What became of a record before any model was asked.
@@ -36,15 +39,45 @@ pub enum End {
     Held,
 }
 
+impl End {
+    /// The outcome, as far as it is known before any model was asked; `None` while the record waits.
+    pub fn outcome(&self) -> Option<Outcome> {
+        Some(match self {
+            Self::AwaitsSchema(_) => return None,
+            Self::Tombstone => Outcome::Tombstone,
+            Self::Undecodable(detail) => Outcome::Rejected(detail.rejection()),
+            Self::Rejected(rejection) => Outcome::Rejected(*rejection),
+            Self::Folded(_) => Outcome::Folded,
+            Self::LateFilled => Outcome::LateFilled,
+            Self::Duplicate => Outcome::Duplicate,
+            Self::Held => Outcome::Held,
+        })
+    }
+}
+
 /// A record's end and what else happened on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stepped {
     pub end: End,
+    pub whose: Whose,
     pub held_discarded: bool,
     pub collapsed: bool,
     pub evicted: u32,
     /// The partition in which the Java client would have put the series, when it is another one.
     pub misplaced: bool,
+}
+
+impl Stepped {
+    /// True when the record, which has just been folded into `windows`, is of this series: by what it says,
+    /// or by its key where it names no series that there is.
+    pub fn is_of(&self, series: &str, record: &Record<'_>, windows: &Table) -> bool {
+        match self.whose {
+            Whose::Unknown => record.key == Some(series.as_bytes()),
+            Whose::Known(key) | Whose::Created(key) => windows
+                .window(key)
+                .is_some_and(|window| window.series() == series),
+        }
+    }
 }
 
 /// The partition that a record came from, to see whether its series belongs there.
@@ -62,6 +95,7 @@ impl Step {
             windows,
             lineage,
             verdicts: Verdicts::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -84,8 +118,20 @@ impl Step {
         placed: Option<Placed>,
         decoded: impl FnOnce(),
     ) -> Stepped {
+        let stepped = self.take(record, placed, decoded);
+        self.note(record, &stepped);
+        stepped
+    }
+
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        placed: Option<Placed>,
+        decoded: impl FnOnce(),
+    ) -> Stepped {
         let quiet = |end| Stepped {
             end,
+            whose: Whose::Unknown,
             held_discarded: false,
             collapsed: false,
             evicted: 0,
@@ -125,6 +171,7 @@ impl Step {
         };
         Stepped {
             end,
+            whose: folding.whose,
             held_discarded: folding.held_discarded,
             collapsed: folding.collapsed,
             evicted: folding.evicted,
@@ -157,6 +204,39 @@ impl Step {
     /// Schemas whose records are refused from here on, unless they are learned.
     pub fn refused_schemas(&self) -> impl Iterator<Item = SchemaId> + '_ {
         self.verdicts.open_schemas()
+    }
+
+    /// Remembers the outcome for whoever asks about the series. One that names no series of the windows
+    /// goes by the record's key, which publishers make the series.
+    fn note(&mut self, record: &Record<'_>, stepped: &Stepped) {
+        // Whoever runs the model knows better of some, and corrects them.
+        let Some(outcome) = stepped.end.outcome() else {
+            return;
+        };
+        let at = (record.offset, outcome);
+        match stepped.whose {
+            Whose::Unknown => {}
+            Whose::Known(series) => return self.recent.note(series, at),
+            Whose::Created(series) => return self.recent.note_first(series, at),
+        }
+        let Some(key) = record.key else {
+            return;
+        };
+        let named = str::from_utf8(key).ok();
+        match named.and_then(|name| self.windows.find(name)) {
+            Some(series) => self.recent.note(series, at),
+            None => self.recent.note_stray(key, at),
+        }
+    }
+
+    /// What became of a folded record in the end.
+    pub fn correct(&mut self, series: SeriesKey, at: (Offset, Outcome)) {
+        self.recent.correct(series, at);
+    }
+
+    /// The last outcomes of a series, newest first, whether the windows have it or not.
+    pub fn recent(&self, series: &str) -> Vec<(Offset, Outcome)> {
+        self.recent.of(series, self.windows.find(series))
     }
 
     /// The same state under another lineage: what a restore found out about it.

@@ -15,7 +15,8 @@ use super::series::Series;
 pub struct SeriesKey(pub(super) u32);
 
 impl SeriesKey {
-    pub(super) fn index(self) -> usize {
+    /// A small number, for what is kept beside the windows in the same order.
+    pub fn index(self) -> usize {
         // No supported machine has a smaller usize.
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }

@@ -28,7 +28,7 @@ pub use checksum::MISSING;
 pub use complete::Window;
 pub use config::{ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings};
 pub use rules::{EARLIEST, SERIES_BYTES_MAX};
-pub use table::{Folding, Table, Verdict};
+pub use table::{Folding, Table, Verdict, Whose};
 
 /// Version of the rules of the fold and of the bytes that are hashed.
 ///

@@ -25,10 +25,21 @@ pub enum Verdict {
     Rejected(Rejection),
 }
 
+/// The series that a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The table has none of that name.
+    Unknown,
+    Known(SeriesKey),
+    /// The record is its first, or the first since it was evicted.
+    Created(SeriesKey),
+}
+
 /// A verdict, and what else happened on the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Folding {
     pub verdict: Verdict,
+    pub whose: Whose,
     /// A record that was held before was thrown away.
     pub held_discarded: bool,
     /// This record completed a run of `collapse_after` conflicting duplicates of its series: raise
@@ -106,9 +117,13 @@ impl Table {
         };
         match self.judge(known, timestamp, reading) {
             Ok(accepted) => {
-                let (verdict, held_discarded) = self.accept(&accepted, offset, reading.series);
+                let (key, verdict, held_discarded) = self.accept(&accepted, offset, reading.series);
                 Folding {
                     verdict,
+                    whose: match accepted.change {
+                        Some(_) => Whose::Known(key),
+                        None => Whose::Created(key),
+                    },
                     held_discarded,
                     collapsed: false,
                     evicted,
@@ -121,6 +136,7 @@ impl Table {
                     .is_some_and(|series| series.rejected(rejection, collapse_after));
                 Folding {
                     verdict: Verdict::Rejected(rejection),
+                    whose: known.map_or(Whose::Unknown, Whose::Known),
                     held_discarded: false,
                     collapsed,
                     evicted,
@@ -158,9 +174,14 @@ impl Table {
         })
     }
 
-    /// Moves stream time, then makes the change. The second answer is true when that threw a held
-    /// record away.
-    fn accept(&mut self, accepted: &Accepted, offset: Offset, name: &str) -> (Verdict, bool) {
+    /// Moves stream time, then makes the change. The last answer is true when that threw a held record
+    /// away.
+    fn accept(
+        &mut self,
+        accepted: &Accepted,
+        offset: Offset,
+        name: &str,
+    ) -> (SeriesKey, Verdict, bool) {
         let now = self.move_stream_time(offset, accepted.timestamp);
         let change = accepted.change.and_then(|(key, decision)| {
             let series = self.catalog.get_mut(key)?;
@@ -168,7 +189,7 @@ impl Table {
         });
         let Some((key, decision, series)) = change else {
             let key = self.create(name, accepted.slot, offset, now);
-            return (Verdict::Folded(key), false);
+            return (key, Verdict::Folded(key), false);
         };
         let before = series.hash();
         let record = (accepted.slot, &*self.cells);
@@ -190,7 +211,7 @@ impl Table {
                 Verdict::Folded(key)
             }
         };
-        (verdict, discarded)
+        (key, verdict, discarded)
     }
 
     /// Stream time starts at the first accepted record's timestamp and moves by at most one step.
@@ -256,6 +277,11 @@ impl Table {
         let series = self.catalog.get(key)?;
         let lowest = Offset::new(self.lowest.get(key))?;
         Some(Window::new(&self.config, series, lowest))
+    }
+
+    /// The series of this name, if the table has it.
+    pub fn find(&self, series: &str) -> Option<SeriesKey> {
+        self.catalog.find(series)
     }
 
     /// The window of the series of this name, if the table has it.

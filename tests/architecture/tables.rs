@@ -102,7 +102,16 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 28] = [
     ("toml", &["config/"]),
     ("tracing_subscriber", &["telemetry/logging.rs"]),
     ("xxhash_rust", &["window/"]),
-    ("jiff", &["app/clock.rs", "cli/", "config/", "decode/"]),
+    (
+        "jiff",
+        &[
+            "app/clock.rs",
+            "cli/",
+            "config/",
+            "decode/",
+            "partition/explain/",
+        ],
+    ),
     (
         "serde_json",
         &["cli/", "decode/", "http/", "infer/", "registry/"],

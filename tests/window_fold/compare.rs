@@ -1,7 +1,7 @@
 //! Holds the table against the oracle.
 
 use foretell::domain::{NextOffset, Rejection, Slot};
-use foretell::window::{Folding, Table, Verdict, Window, WindowConfig, WindowSettings};
+use foretell::window::{Folding, Table, Verdict, Whose, Window, WindowConfig, WindowSettings};
 
 use crate::naive::{Cells, Judged, Naive, NaiveSeries, Row, Said};
 use crate::records::{Random, Step};
@@ -41,6 +41,7 @@ pub(crate) fn fold_both(table: &mut Table, naive: &mut Naive, step: &Step) -> Ju
     let judged = naive.fold(step);
     let Folding {
         verdict,
+        whose,
         held_discarded,
         collapsed,
         evicted,
@@ -54,6 +55,16 @@ pub(crate) fn fold_both(table: &mut Table, naive: &mut Naive, step: &Step) -> Ju
     assert_eq!(found, judged, "{step:?}");
     if let Verdict::Folded(key) = verdict {
         assert_eq!(table.window(key).unwrap().series(), step.series);
+    }
+    let known = naive.series.get(&step.series);
+    match whose {
+        Whose::Unknown => assert!(known.is_none(), "{step:?}"),
+        Whose::Known(key) | Whose::Created(key) => {
+            assert_eq!(table.window(key).unwrap().series(), step.series);
+        }
+    }
+    if let Whose::Created(_) = whose {
+        assert_eq!(table.window_of(&step.series).unwrap().rows().count(), 1);
     }
     assert_eq!(table.stream_time().map(|time| time.0), naive.stream_time);
     assert_eq!(table.series_count(), naive.series.len());
