@@ -25,17 +25,59 @@ fn written(folder: &Path, content: &str) -> String {
 const GOOD: &str = r#"
 kafka.brokers = ["localhost:9092"]
 kafka.properties."sasl.password" = "canary"
-input.schema_folder = "."
-window = { step = "1m", length = 3, features = ["x"] }
-model.initial = "foretell.toml"
+worker.lanes = 1
+input.schema_folder = "SCHEMAS"
+window = { step = "2m", length = 64, features = ["down", "up", "rnti_count"] }
+model.initial = "MODEL"
 "#;
 
+/// With the paths of this repository.
+fn good() -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    GOOD.replace("SCHEMAS", &format!("{root}/schemas"))
+        .replace("MODEL", &format!("{root}/demo/last_value.onnx"))
+}
+
 #[test]
-fn a_good_configuration_is_ok() {
+fn a_good_configuration_is_ok_and_what_follows_from_it_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let output = foretell(&["config", "check", "-c", &written(folder.path(), GOOD)]);
+    let output = foretell(&["config", "check", "-c", &written(folder.path(), &good())]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).ends_with("foretell.toml: OK\n"));
+    let said = text(&output.stdout);
+    assert!(said.ends_with("foretell.toml: OK\n"), "{said}");
+    for expected in [
+        "observation.avsc: serves, with all 3 features",
+        "window.series_max: 100000 series of 67 slots of 3 features take up to",
+        "a series has its first forecast with its 64 observations of 128m",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_told_at_once_with_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = good()
+        .replace("\"2m\"", "\"60s\"")
+        .replace("length = 64", "length = 12")
+        .replace("\"rnti_count\"", "\"rnti\"");
+    let output = foretell(&["config", "check", "-c", &written(folder.path(), &wrong)]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stdout);
+    for expected in [
+        "error: window.features: no schema has the field rnti",
+        "it was trained on steps of 120000 ms",
+        "it needs windows of 64 slots, 12 are kept",
+        "it needs the feature \"rnti_count\"",
+        "foretell.toml: 4 errors, 1 warning",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains("4 of the findings above will not work"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -56,21 +98,26 @@ fn mistakes_are_told_together_with_exit_code_2() {
 }
 
 #[test]
-fn a_model_that_is_not_there_is_a_mistake_too() {
+fn files_that_are_not_there_are_mistakes_too() {
     let folder = tempfile::tempdir().unwrap();
-    let path = written(
-        folder.path(),
-        &GOOD.replace("\"foretell.toml\"", "\"m.onnx\""),
-    );
+    let path = written(folder.path(), &GOOD.replace("MODEL", "m.onnx"));
     let output = foretell(&["config", "check", "-c", &path]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(text(&output.stderr).contains("m.onnx does not exist"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stdout);
+    for expected in [
+        "error: input.schema_folder: cannot read the schema folder",
+        "error: model.initial, ",
+        "m.onnx: No such file",
+        "foretell.toml: 2 errors",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
 }
 
 #[test]
 fn what_is_in_force_is_shown_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
-    let output = foretell(&["config", "show", "-c", &written(folder.path(), GOOD)]);
+    let output = foretell(&["config", "show", "-c", &written(folder.path(), &good())]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let shown = text(&output.stdout);
     assert!(shown.contains("session_timeout = \"10s\""), "{shown}");

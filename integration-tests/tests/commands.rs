@@ -60,38 +60,6 @@ fn what_is_published_is_forecast_and_tailed() -> Result<()> {
 }
 
 #[test]
-fn a_topic_with_a_wrong_setting_is_refused() -> Result<()> {
-    for (name, setting, reason) in [
-        (
-            "compacted",
-            ("cleanup.policy", "compact"),
-            "cleanup.policy=compact",
-        ),
-        (
-            "narrow",
-            ("max.message.bytes", "1000"),
-            "max.message.bytes=1000",
-        ),
-    ] {
-        let cluster = kafka::shared()?;
-        let input = format!("{name}-observations");
-        cluster.create_topic_with(&input, 1, setting)?;
-        let job = Job::new(&cluster, name, &input)?;
-        let (code, said) = run(&job.command(&["topics", "check"])?)?;
-        ensure!(code == 1, "{code}: {said}");
-        ensure!(
-            said.contains(&format!("{input}: does not fit: {reason}")),
-            "{said}"
-        );
-        ensure!(
-            said.contains(&format!("{}: fits", job.forecasts())),
-            "{said}"
-        );
-    }
-    Ok(())
-}
-
-#[test]
 fn the_demo_on_a_real_kafka_forecasts_everything_once() -> Result<()> {
     let cluster = kafka::shared()?;
     let log = scratch::folder("demo")?.join("demo.log");

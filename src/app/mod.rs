@@ -47,8 +47,8 @@ use model::Loaded;
 pub use model::onnxruntime_places;
 pub use registry::RegistryHealth;
 pub use settings::{
-    client as client_settings, decoder, registry as registry_settings, restore as restore_settings,
-    windows,
+    client as client_settings, decoder, fold_hash, registry as registry_settings,
+    restore as restore_settings, windows,
 };
 
 use threads::{Ended, Threads};

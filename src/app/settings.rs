@@ -19,7 +19,10 @@ fn milliseconds(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The windows that a worker of this configuration keeps.
+/// The checked keys that the fold reads.
+///
+/// # Errors
+/// The first bound that does not hold; none does where `config` has checked the file.
 pub fn windows(config: &Config) -> Result<WindowConfig, WindowConfigError> {
     let config::Window {
         grid,
@@ -55,7 +58,10 @@ pub fn windows(config: &Config) -> Result<WindowConfig, WindowConfigError> {
     })
 }
 
-/// The decoder of a worker of this configuration.
+/// The decoder of the configuration, with its schemas loaded.
+///
+/// # Errors
+/// When a schema cannot be used, or the projection names a field twice.
 pub fn decoder(config: &Config) -> Result<Decoder, StartError> {
     let format = match &config.input.format {
         InputFormat::SingleObject { schema_folder } => WireFormat::SingleObject {
@@ -193,6 +199,15 @@ pub fn registry(registry: &config::Registry) -> RegistrySettings {
         request_timeout: *request_timeout,
         unknown_schema_grace: *unknown_schema_grace,
     }
+}
+
+/// Hash of everything that the fold reads, as a worker of this configuration commits it.
+///
+/// # Errors
+/// When there is no decoder of this configuration.
+pub fn fold_hash(config: &Config) -> Result<u64, StartError> {
+    let windows = windows(config)?;
+    Ok(windows.config_hash(&decoder(config)?.config_keys()))
 }
 
 /// How a worker of this configuration rebuilds its windows.

@@ -51,6 +51,11 @@ impl Environment {
         }
     }
 
+    /// Cores of this machine: the default number of lanes.
+    pub fn cores(&self) -> NonZeroUsize {
+        self.cores
+    }
+
     /// The variable `name`; an empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables

@@ -36,7 +36,7 @@ pub use properties::Properties;
 pub use registry::{Credentials, Registry};
 pub use secret::Secret;
 pub use topics::Topics;
-pub use units::{format_duration, parse_duration};
+pub use units::{format_duration, format_size, parse_duration};
 pub use window::{Missing, OnConflict, Window};
 pub use worker::{Admin, LogFormat, Rebuild, Worker};
 

@@ -40,7 +40,7 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// The shortest form that [`parse_size`] reads back.
-pub(super) fn format_size(bytes: u64) -> String {
+pub fn format_size(bytes: u64) -> String {
     format(bytes, &SIZE_UNITS, "B", " ")
 }
 

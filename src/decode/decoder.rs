@@ -169,6 +169,12 @@ impl Decoder {
         plans.iter().map(|plan| plan.coverage(&config.projection))
     }
 
+    /// How the projection fits a schema that is not among those.
+    pub fn coverage_of(&self, schema: &WriterSchema) -> Coverage {
+        let projection = &self.shared.config.projection;
+        Plan::new(projection, schema).coverage(projection)
+    }
+
     /// Decodes one value. The same bytes give the same result always, whatever came before.
     ///
     /// # Errors

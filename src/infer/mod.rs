@@ -28,7 +28,7 @@ pub use batch::Batch;
 pub use calendar::CalendarFeature;
 pub use check::{BATCH_SIZES, BitRow, Check, CheckError, ExampleError, Speed, TOLERANCE, check};
 pub use contract::{
-    BindError, Binding, Contract, ContractError, Example, Strategy, WindowFeatures,
+    BindError, Binding, Contract, ContractError, Example, Misfit, Strategy, WindowFeatures,
 };
 pub use forecaster::{Batching, Forecaster, ForeignBatch, LoadError};
 pub use onnx::OnnxError;

@@ -3,13 +3,13 @@
 use std::io;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::answers::Answer;
 use super::client::{Client, ClientError, Question, RegistrySettings};
 use super::references::{Fetched, fetch};
-use super::trouble::{Problem, Trouble};
+use super::trouble::{Problem, Trouble, said};
 use crate::domain::SchemaId;
 
 /// Asks and waits for the answer.
@@ -27,6 +27,18 @@ pub struct Subject<'a> {
     pub schema: &'a str,
     /// `false` only looks it up.
     pub register: bool,
+}
+
+/// Whether a subject would take a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compatibility {
+    /// There is no such subject.
+    Free,
+    Compatible,
+    /// What the registry says against it, behind a colon; empty where it says nothing.
+    Incompatible {
+        messages: String,
+    },
 }
 
 /// Why a schema has no id.
@@ -75,6 +87,81 @@ impl BlockingClient {
     /// When it gave no answer that counts.
     pub fn fetch(&self, id: SchemaId) -> Result<Fetched, Trouble> {
         self.runtime.block_on(fetch(&self.client, id))
+    }
+
+    /// The id of the newest schema of a subject, asked once; `None` where there is no such subject.
+    ///
+    /// # Errors
+    /// When the registry gave no answer that counts.
+    pub fn latest(&self, subject: &str) -> Result<Option<SchemaId>, SubjectError> {
+        let question = Question {
+            about: format!("the newest schema of the subject {subject}"),
+            path: ["subjects", subject, "versions", "latest"]
+                .map(str::to_owned)
+                .to_vec(),
+            query: None,
+            body: None,
+        };
+        match self.runtime.block_on(self.client.ask(&question))? {
+            Answer::Given(json) => id_in(&json).map(Some).ok_or_else(|| {
+                let error = "there is no id in it".to_owned();
+                self.client.odd(&question, error).into()
+            }),
+            Answer::Absent { .. } => Ok(None),
+            Answer::TooLong => {
+                let error = "it is far too long".to_owned();
+                Err(self.client.odd(&question, error).into())
+            }
+            Answer::Declined { status, message } => Err(SubjectError::Declined {
+                subject: subject.to_owned(),
+                status,
+                message,
+            }),
+        }
+    }
+
+    /// Whether a subject would take a schema under its compatibility level, asked once. Registers nothing.
+    ///
+    /// # Errors
+    /// When the registry gave no answer that counts.
+    pub fn compatibility(&self, subject: &Subject<'_>) -> Result<Compatibility, SubjectError> {
+        let Subject {
+            name,
+            schema,
+            register: _,
+        } = *subject;
+        let question = Question {
+            about: format!("the compatibility of the subject {name}"),
+            path: ["compatibility", "subjects", name, "versions", "latest"]
+                .map(str::to_owned)
+                .to_vec(),
+            query: Some("verbose=true"),
+            body: Some(json!({ "schema": schema, "schemaType": "AVRO" })),
+        };
+        match self.runtime.block_on(self.client.ask(&question))? {
+            Answer::Given(answer) => match answer["is_compatible"].as_bool() {
+                Some(true) => Ok(Compatibility::Compatible),
+                Some(false) => {
+                    let messages = answer["messages"].as_array().into_iter().flatten();
+                    let messages: Vec<_> = messages.filter_map(Value::as_str).collect();
+                    Ok(Compatibility::Incompatible {
+                        messages: said(&messages.join("; ")),
+                    })
+                }
+                None => {
+                    let error = "there is no is_compatible in it".to_owned();
+                    Err(self.client.odd(&question, error).into())
+                }
+            },
+            Answer::Absent { .. } => Ok(Compatibility::Free),
+            Answer::TooLong => {
+                let error = "it is far too long".to_owned();
+                Err(self.client.odd(&question, error).into())
+            }
+            Answer::Declined { status: _, message } => {
+                Ok(Compatibility::Incompatible { messages: message })
+            }
+        }
     }
 
     /// The id of a schema under a subject. Where the registry gives no answer, `again` says whether to ask
@@ -129,13 +216,10 @@ async fn ask(client: &Client, subject: &Subject<'_>) -> Result<SchemaId, Subject
         body: Some(json!({ "schema": schema, "schemaType": "AVRO" })),
     };
     match client.ask(&question).await? {
-        Answer::Given(json) => {
-            let id = json["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-            id.and_then(SchemaId::new).ok_or_else(|| {
-                let error = "there is no id in it".to_owned();
-                SubjectError::Trouble(client.odd(&question, error))
-            })
-        }
+        Answer::Given(json) => id_in(&json).ok_or_else(|| {
+            let error = "there is no id in it".to_owned();
+            SubjectError::Trouble(client.odd(&question, error))
+        }),
         Answer::TooLong => {
             let error = "it is far too long".to_owned();
             Err(client.odd(&question, error).into())
@@ -149,4 +233,9 @@ async fn ask(client: &Client, subject: &Subject<'_>) -> Result<SchemaId, Subject
             message,
         }),
     }
+}
+
+fn id_in(json: &Value) -> Option<SchemaId> {
+    let id = u32::try_from(json["id"].as_u64()?).ok()?;
+    SchemaId::new(id)
 }

@@ -14,7 +14,7 @@ mod schemas;
 mod service;
 mod trouble;
 
-pub use blocking::{BlockingClient, Subject, SubjectError};
+pub use blocking::{BlockingClient, Compatibility, Subject, SubjectError};
 pub use client::{Auth, Client, ClientError, RegistrySettings, Tls};
 pub use references::{Fetched, REFERENCES_DEPTH_MAX, REFERENCES_MAX, fetch};
 pub use schemas::{Book, Hold, Holds, Schemas};

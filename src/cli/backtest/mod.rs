@@ -26,10 +26,10 @@ use replay::Replay;
 use report::{Frame, Report, text};
 use topic::Topic;
 
+use super::registry::RegistryClient;
 use super::{Failure, output};
-use crate::app::{registry_settings, wall_clock};
-use crate::config::{Config, Environment, InputFormat};
-use crate::registry::BlockingClient;
+use crate::app::wall_clock;
+use crate::config::{Config, Environment};
 
 /// The picture cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +60,11 @@ pub(super) fn run(args: &Arguments, environment: &Environment) -> Result<ExitCod
         let connection = args.connection(config).map_err(Failure::usage)?;
         let decoder = args.decoder(config, &features)?;
         let topic = Topic::open(&connection, name, (args.from, args.to), wall_clock())?;
-        let registry = config.and_then(|config| {
-            let wanted = config.input.format == InputFormat::Confluent;
-            wanted.then(|| BlockingClient::new(&registry_settings(&config.registry)))
-        });
-        let registry = registry.transpose()?;
-        topic.replay(&mut replay, (windows, &decoder), registry.as_ref(), limit)?;
+        let registry = match config {
+            Some(config) => RegistryClient::of(config)?,
+            None => RegistryClient::none(),
+        };
+        topic.replay(&mut replay, (windows, &decoder), &registry, limit)?;
         format!("topic {name}")
     } else {
         let columns = args.columns(config);

@@ -12,12 +12,13 @@ use super::replay::Replay;
 use crate::cli::clients::{self, Connection, Unreachable};
 use crate::cli::moment::Moment;
 use crate::cli::progress::Progress;
+use crate::cli::registry::RegistryClient;
 use crate::consume::{ClientSettings, ReplayError, Replayer};
-use crate::decode::{Decoder, SchemaAnswer};
-use crate::domain::{NextOffset, Offset, PartitionId, Record, Timestamp};
+use crate::decode::Decoder;
+use crate::domain::{NextOffset, Offset, PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
 use crate::partition::{Lineage, Placed, Step};
-use crate::registry::{BlockingClient, Fetched, Trouble};
+use crate::registry::Trouble;
 use crate::window::{Table, WindowConfig};
 
 /// Why a topic cannot be judged.
@@ -93,7 +94,7 @@ impl Topic {
         &self,
         replay: &mut Replay,
         (windows, decoder): (WindowConfig, &Decoder),
-        registry: Option<&BlockingClient>,
+        registry: &RegistryClient,
         limit: u64,
     ) -> Result<(), TopicError> {
         let length = |(_, from, to): &(PartitionId, NextOffset, NextOffset)| {
@@ -120,7 +121,7 @@ impl Topic {
                     if replay.told.records >= limit {
                         return false;
                     }
-                    let learned = learn(&mut step, &record, registry);
+                    let learned = registry.learn(&mut step, &record);
                     let taken = learned
                         .map_err(TopicError::from)
                         .and_then(|()| Ok(replay.take(&mut step, &record, Some(placed))?));
@@ -142,23 +143,6 @@ impl Topic {
         progress.finish();
         Ok(())
     }
-}
-
-/// Asks for the schema that a record names, if it is not known yet. What the registry does not know now is
-/// unknown: a backtest does not wait as a worker does.
-fn learn(
-    step: &mut Step,
-    record: &Record<'_>,
-    registry: Option<&BlockingClient>,
-) -> Result<(), Trouble> {
-    if let (Some(schema), Some(registry)) = (step.awaited(record), registry) {
-        let answer = match registry.fetch(schema)? {
-            Fetched::Known(known) => SchemaAnswer::Known(known),
-            Fetched::Absent { .. } => SchemaAnswer::Unknown,
-        };
-        step.answer(schema, &answer, record.offset);
-    }
-    Ok(())
 }
 
 fn partitions(connection: &Connection, topic: &str) -> Result<NonZeroU32, TopicError> {

@@ -136,33 +136,37 @@ impl Binding {
     }
 }
 
-/// Why a model cannot run on the worker's windows.
+/// Why a model cannot run on the worker's windows: everything that does not fit, at least one thing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BindError {
+#[error("the model {model} does not fit the configured windows: {}", self.list())]
+pub struct BindError {
+    /// Name and version.
+    pub model: String,
+    pub misfits: Vec<Misfit>,
+}
+
+/// One thing that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
     #[error(
-        "model {model} was trained on steps of {wanted} ms, the worker's windows have steps of {kept} ms: train it on that step, or change the configured step"
+        "it was trained on steps of {wanted} ms, the windows have steps of {kept} ms: train it on that step, or change window.step"
     )]
-    Step {
-        model: String,
-        wanted: i64,
-        kept: i64,
-    },
+    Step { wanted: i64, kept: i64 },
     #[error(
-        "model {model} needs windows of {wanted} slots, the worker keeps {kept}: raise the configured window length to at least {wanted}"
+        "it needs windows of {wanted} slots, {kept} are kept: raise window.length to at least {wanted}"
     )]
-    Window {
-        model: String,
-        wanted: usize,
-        kept: usize,
-    },
+    Window { wanted: usize, kept: usize },
     #[error(
-        "model {model} needs the feature \"{feature}\", the worker keeps only {}: add it to the configured features", kept.join(", ")
+        "it needs the feature \"{feature}\", the windows keep only {}: add it to window.features", kept.join(", ")
     )]
-    Feature {
-        model: String,
-        feature: String,
-        kept: Vec<String>,
-    },
+    Feature { feature: String, kept: Vec<String> },
+}
+
+impl BindError {
+    fn list(&self) -> String {
+        let misfits: Vec<_> = self.misfits.iter().map(ToString::to_string).collect();
+        misfits.join("; ")
+    }
 }
 
 impl Contract {
@@ -245,33 +249,37 @@ impl Contract {
     /// Finds the model's features in the worker's windows.
     ///
     /// # Errors
-    /// When the step differs, the windows are too short or a feature is not kept.
+    /// When the step differs, the windows are too short or features are not kept: all of it.
     pub fn bind(&self, kept: &WindowFeatures<'_>) -> Result<Binding, BindError> {
-        let model = || format!("{} {}", self.name, self.version);
+        let mut misfits = Vec::new();
         if self.step_ms != kept.step_ms {
-            return Err(BindError::Step {
-                model: model(),
+            misfits.push(Misfit::Step {
                 wanted: self.step_ms,
                 kept: kept.step_ms,
             });
         }
         if self.window > kept.length {
-            return Err(BindError::Window {
-                model: model(),
+            misfits.push(Misfit::Window {
                 wanted: self.window,
                 kept: kept.length,
             });
         }
-        let column = |name: &str| {
-            let found = kept.features.iter().position(|feature| feature == name);
-            found.ok_or_else(|| BindError::Feature {
-                model: model(),
-                feature: name.to_owned(),
-                kept: kept.features.to_vec(),
-            })
-        };
-        Ok(Binding {
-            columns: self.features().map(column).collect::<Result<_, _>>()?,
+        let mut columns = Vec::with_capacity(self.features.len());
+        for name in self.features() {
+            match kept.features.iter().position(|feature| feature == name) {
+                Some(column) => columns.push(column),
+                None => misfits.push(Misfit::Feature {
+                    feature: name.to_owned(),
+                    kept: kept.features.to_vec(),
+                }),
+            }
+        }
+        if misfits.is_empty() {
+            return Ok(Binding { columns });
+        }
+        Err(BindError {
+            model: format!("{} {}", self.name, self.version),
+            misfits,
         })
     }
 }
