@@ -221,6 +221,24 @@ fn a_command_line_that_asks_for_what_is_not_there_is_a_usage_error() {
 }
 
 #[test]
+fn a_picture_that_cannot_be_written_is_told_before_anything_is_read() {
+    check_refused(
+        &[
+            "-m",
+            "no/such.onnx",
+            SAMPLE,
+            "--plot",
+            "no/such/picture.svg",
+        ],
+        1,
+        &[
+            "cannot write the picture no/such/picture.svg",
+            "folder exist",
+        ],
+    );
+}
+
+#[test]
 fn a_broker_that_is_not_there_ends_it_with_a_sentence() {
     check_refused(
         &["-m", LAST_VALUE, "--topic", "t", "--brokers", "127.0.0.1:1"],

@@ -15,8 +15,9 @@ pub mod tally;
 pub mod topic;
 pub mod track;
 
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub use arguments::Arguments;
@@ -33,7 +34,7 @@ use crate::config::{Config, Environment};
 
 /// The picture cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the picture {}: {source}", path.display())]
+#[error("cannot write the picture {}: {source}; does its folder exist?", path.display())]
 struct PlotError {
     path: PathBuf,
     source: std::io::Error,
@@ -46,6 +47,9 @@ pub(super) fn run(args: &Arguments, environment: &Environment) -> Result<ExitCod
     };
     let config = config.as_ref();
     let format = args.plot_format().map_err(Failure::usage)?;
+    if let Some(path) = &args.plot {
+        ensure_writable(path)?;
+    }
     let models = models::load(&args.models, config, args.derived(), environment)?;
     let scope = args.scope(&models).map_err(Failure::usage)?;
     let windows = models.windows;
@@ -96,6 +100,15 @@ pub(super) fn run(args: &Arguments, environment: &Environment) -> Result<ExitCod
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A folder that does not exist or may not be written to is told before hours of work.
+fn ensure_writable(path: &Path) -> Result<(), PlotError> {
+    let opened = File::options().create(true).append(true).open(path);
+    opened.map(drop).map_err(|source| PlotError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The features that some model reads.
