@@ -14,6 +14,7 @@ use integration_tests::read::{Seen, read_committed};
 use integration_tests::scenario::Scenario;
 use integration_tests::tools::Tools;
 use integration_tests::worker::{GAP_MAX, WINDOW};
+use serde_json::{Value, json};
 
 /// Steps of good load before the poison and after it.
 const BEFORE: u32 = 80;
@@ -44,6 +45,7 @@ fn each_poison_record_is_dead_lettered_once_and_its_neighbours_are_untouched() -
     scenario.burst(AFTER)?;
     scenario.run_to_end()?;
     ensure_dead_letters(&scenario, &poison)?;
+    ensure_a_backtest_counts_the_same(&scenario)?;
 
     let mut clean = Scenario::new(kafka::shared()?, "not-poisoned", 4, |job| job)?;
     clean.burst(BEFORE + AFTER)?;
@@ -105,6 +107,40 @@ fn ensure_dead_letters(scenario: &Scenario, poison: &[(&str, NewRecord)]) -> Res
         letters.len() == poison.len(),
         "{} dead letters",
         letters.len()
+    );
+    Ok(())
+}
+
+/// `foretell backtest` on the topic comes to the worker's outcomes: the forecasts and dead letters that
+/// the worker wrote, and every record once.
+fn ensure_a_backtest_counts_the_same(scenario: &Scenario) -> Result<()> {
+    let topic = ["backtest", "--json", "--topic", scenario.input()];
+    let mut backtest = scenario.job.command(&topic)?;
+    backtest.arg("--model").arg(scenario.job.model_file());
+    let report: Value = serde_json::from_slice(&output(&backtest, b"")?)?;
+    let counted = report["models"][0]["outcomes"]
+        .as_object()
+        .context("no outcomes")?;
+    let forecasts = read_committed(&scenario.cluster, &scenario.job.forecasts())?.len();
+    ensure!(counted["forecast"] == forecasts, "{counted:?}");
+    let mut letters: BTreeMap<String, u64> = BTreeMap::new();
+    for letter in read_committed(&scenario.cluster, &scenario.job.dead_letters())? {
+        let name = format!("rejected as {}", letter.header("foretell.reason")?);
+        *letters.entry(name).or_default() += 1;
+    }
+    for (name, count) in &letters {
+        ensure!(
+            counted.get(name) == Some(&json!(count)),
+            "{name} {count}: {counted:?}"
+        );
+    }
+    let rejected = counted.keys().filter(|name| name.starts_with("rejected"));
+    ensure!(rejected.count() == letters.len(), "{counted:?}");
+    let total: u64 = counted.values().filter_map(Value::as_u64).sum();
+    let records = read_committed(&scenario.cluster, scenario.input())?.len();
+    ensure!(
+        total == u64::try_from(records)?,
+        "{total} of {records}: {counted:?}"
     );
     Ok(())
 }

@@ -95,10 +95,10 @@ const CPU: [Row; 11] = [
     ("copy alone, 11 features in, CPU us per row", |r| {
         Some(r.wide_copy?.cpu_us())
     }),
-    ("backtest of the topic, last value, CPU us per row", |r| {
+    ("backtest of the topic, CPU us per row", |r| {
         Some(r.backtest_topic?.cpu_us())
     }),
-    ("backtest of a CSV file, last value, CPU us", |r| {
+    ("backtest of a CSV file, CPU us per row", |r| {
         Some(r.backtest_file?.cpu_us())
     }),
 ];
@@ -186,13 +186,13 @@ const RATIOS: [(Row, Goal); 7] = [
         Goal::AtLeast(LAST_GOAL),
     ),
     (
-        ("backtest of the topic, rows/s and core / 200,000", |r| {
+        ("backtest of the topic: rows/s a core / 200,000", |r| {
             Some(1e6 / r.backtest_topic?.cpu_us() / backtest::GOAL)
         }),
         Goal::AtLeast(1.0),
     ),
     (
-        ("backtest of a CSV file, the same", |r| {
+        ("backtest of a CSV file: the same", |r| {
             Some(1e6 / r.backtest_file?.cpu_us() / backtest::GOAL)
         }),
         Goal::AtLeast(1.0),
