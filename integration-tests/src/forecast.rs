@@ -15,9 +15,21 @@ use crate::tools::in_repository;
 /// Length of the marker and the fingerprint before the datum.
 pub const PREFIX: usize = 10;
 
+/// Length of the zero byte and the schema id before the datum in Confluent framing.
+pub const CONFLUENT_PREFIX: usize = 5;
+
 /// What each series' forecasts say in order, without where in the input they come from.
 pub fn without_source(cluster: &Cluster, topic: &str) -> Result<BTreeMap<String, Vec<Value>>> {
-    let mut forecasts = decode(&read_committed(cluster, topic)?, PREFIX)?;
+    without_source_after(cluster, topic, PREFIX)
+}
+
+/// The same with so many bytes before each datum.
+pub fn without_source_after(
+    cluster: &Cluster,
+    topic: &str,
+    prefix: usize,
+) -> Result<BTreeMap<String, Vec<Value>>> {
+    let mut forecasts = decode(&read_committed(cluster, topic)?, prefix)?;
     for fields in forecasts.values_mut().flatten() {
         fields.retain(|(name, _)| name != "source");
     }

@@ -10,6 +10,7 @@ pub mod kafka;
 pub mod observation;
 pub mod process;
 pub mod read;
+pub mod registry;
 pub mod scenario;
 pub mod scratch;
 pub mod tools;

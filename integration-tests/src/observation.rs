@@ -3,6 +3,7 @@
 //!
 //! They have a writer schema of their own: the worker must find the fields in it by their names.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -54,6 +55,11 @@ impl Observations {
             schema,
             fingerprint,
         })
+    }
+
+    /// The writer schema, for a registry.
+    pub fn schema() -> &'static str {
+        SCHEMA
     }
 
     /// Writes the schema into a worker's schema folder.
@@ -115,12 +121,40 @@ impl Cells {
     }
 }
 
+/// What stands before a datum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Frame {
+    #[default]
+    SingleObject,
+    /// A zero byte and this schema id.
+    Confluent(u32),
+    /// There is no record.
+    LeftOut,
+}
+
+impl Frame {
+    fn put(self, mut record: NewRecord) -> Option<NewRecord> {
+        match self {
+            Self::SingleObject => Some(record),
+            Self::Confluent(id) => {
+                let frame = [&[0][..], &id.to_be_bytes()].concat();
+                record.value.as_mut()?.splice(..10, frame);
+                Some(record)
+            }
+            Self::LeftOut => None,
+        }
+    }
+}
+
 /// Steps of load for a number of series, in order.
 #[derive(Debug)]
 pub struct Load {
     observations: Observations,
     series: u32,
     steps: u32,
+    frame: Frame,
+    /// Series whose records are framed in another way.
+    other_frames: BTreeMap<u32, Frame>,
 }
 
 impl Load {
@@ -129,7 +163,20 @@ impl Load {
             observations: Observations::new()?,
             series,
             steps: 0,
+            frame: Frame::default(),
+            other_frames: BTreeMap::new(),
         })
+    }
+
+    /// Frames the records of all series so from the next step on.
+    pub fn frame(&mut self, frame: Frame) {
+        self.frame = frame;
+        self.other_frames.clear();
+    }
+
+    /// Frames the records of one series so from the next step on.
+    pub fn frame_one(&mut self, series: u32, frame: Frame) {
+        self.other_frames.insert(series, frame);
     }
 
     pub fn series(&self) -> u32 {
@@ -162,9 +209,13 @@ impl Load {
         self.steps += 1;
         let time = START_MS + i64::from(step) * STEP_MS;
         let records = (0..self.series).map(|series| {
-            self.observations
-                .record(&format!("cell-{series}"), time, Cells::of(series, step))
+            let name = Self::name(series);
+            let record = self
+                .observations
+                .record(&name, time, Cells::of(series, step))?;
+            let frame = self.other_frames.get(&series).unwrap_or(&self.frame);
+            Ok(frame.put(record))
         });
-        records.collect()
+        records.filter_map(Result::transpose).collect()
     }
 }

@@ -67,6 +67,11 @@ impl Scenario {
         })
     }
 
+    /// The load, to change how it is framed.
+    pub fn load(&mut self) -> &mut Load {
+        &mut self.load
+    }
+
     /// Writes the next steps of every series.
     pub fn burst(&mut self, steps: u32) -> Result<()> {
         for _ in 0..steps {
@@ -181,7 +186,8 @@ impl Scenario {
             &self.cluster,
             &format!("{}-straight", self.input),
             &self.input,
-        )?;
+        )?
+        .framed_as(&self.job);
         let mut worker = straight.start("straight")?;
         straight
             .progress()?

@@ -45,10 +45,14 @@ pub struct Job {
 }
 
 /// What a value begins with, of observations and forecasts alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum WireFormat {
     SingleObject,
     Datum,
+    /// With a registry at this address.
+    Confluent(String),
+    /// The same for observations only.
+    ConfluentInput(String),
 }
 
 impl Job {
@@ -94,6 +98,27 @@ impl Job {
     #[must_use]
     pub fn datum(mut self) -> Self {
         self.wire_format = WireFormat::Datum;
+        self
+    }
+
+    /// With Confluent framing and a registry as input and output.
+    #[must_use]
+    pub fn confluent(mut self, registry: &str) -> Self {
+        self.wire_format = WireFormat::Confluent(registry.to_owned());
+        self
+    }
+
+    /// With Confluent framing and a registry as input alone: such a worker starts without the registry.
+    #[must_use]
+    pub fn confluent_input(mut self, registry: &str) -> Self {
+        self.wire_format = WireFormat::ConfluentInput(registry.to_owned());
+        self
+    }
+
+    /// Framed as another job.
+    #[must_use]
+    pub fn framed_as(mut self, other: &Self) -> Self {
+        self.wire_format = other.wire_format.clone();
         self
     }
 
@@ -172,9 +197,18 @@ impl Job {
 
     fn config(&self, id: &str, port: u16) -> Result<String> {
         let schemas = self.schemas.display();
-        let (wire_format, schema) = match self.wire_format {
+        let mut registry = String::new();
+        let mut output = None;
+        let (wire_format, schema) = match &self.wire_format {
             WireFormat::SingleObject => ("single_object", format!("schema_folder = \"{schemas}\"")),
             WireFormat::Datum => ("datum", format!("schema = \"{schemas}/cell_load.avsc\"")),
+            WireFormat::Confluent(url) | WireFormat::ConfluentInput(url) => {
+                if let WireFormat::ConfluentInput(_) = &self.wire_format {
+                    output = Some("single_object");
+                }
+                registry = format!("[registry]\nurls = [\"{url}\"]");
+                ("confluent", String::new())
+            }
         };
         let features: Vec<String> = FEATURES.iter().map(|name| format!("{name:?}")).collect();
         let mut text = String::new();
@@ -205,9 +239,10 @@ features = [{features}]
 [model]
 initial = "{model}"
 [forecast]
-wire_format = "{wire_format}"
+wire_format = "{output}"
 [admin]
 listen = "127.0.0.1:{port}"
+{registry}
 "#,
             brokers = self.brokers,
             group = self.name,
@@ -216,6 +251,7 @@ listen = "127.0.0.1:{port}"
             dead_letters = self.dead_letters(),
             features = features.join(", "),
             model = self.model.display(),
+            output = output.unwrap_or(wire_format),
         )?;
         Ok(text)
     }

@@ -153,6 +153,12 @@ impl ConnectionArgs {
 }
 
 impl ConnectionArgs {
+    /// The configuration, if one is given.
+    pub fn configuration(&self, environment: &Environment) -> Result<Option<Config>, ConfigErrors> {
+        let load = |path: &PathBuf| Config::load(path, environment);
+        self.config.as_ref().map(load).transpose()
+    }
+
     /// The topics of the configuration, if one is given.
     pub fn topics(&self, environment: &Environment) -> Result<Option<Topics>, ConfigErrors> {
         let load = |path: &PathBuf| Ok(Config::load(path, environment)?.topics);

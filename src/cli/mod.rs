@@ -20,6 +20,7 @@ pub mod progress;
 pub mod publish;
 mod readiness;
 pub mod registry;
+mod registry_args;
 mod run;
 pub mod score;
 pub mod tail;

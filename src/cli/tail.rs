@@ -1,6 +1,6 @@
 //! `foretell tail`: committed forecasts, as lines for people or as JSON lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,10 +14,13 @@ use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
 use super::moment::{Moment, shown};
 use super::output;
+use super::registry_args::RegistryArgs;
 use crate::app::wall_clock;
 use crate::config::Environment;
-use crate::domain::Timestamp;
-use crate::produce::readback::{Forecast, ForecastReader};
+use crate::decode::{RegisteredSchema, WriterSchema};
+use crate::domain::{SchemaId, Timestamp};
+use crate::produce::readback::{Forecast, ForecastReader, NoForecast};
+use crate::registry::{BlockingClient, Fetched, RegistrySettings, Trouble};
 
 /// Longest wait for a record before output is flushed and the connection looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -58,6 +61,9 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 
+    #[command(flatten)]
+    registry: RegistryArgs,
+
     /// The worker writes plain Avro datums (`forecast.wire_format = "datum"`)
     #[arg(long)]
     datum: bool,
@@ -91,7 +97,13 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         .map(|topics| topics.forecasts);
     let topic = arguments.topic.clone().or(configured);
     let topic = topic.unwrap_or_else(|| "forecasts".to_owned());
-    let reader = ForecastReader::new(arguments.datum)?;
+    let config = arguments.connection.configuration(environment)?;
+    let registry = config.as_ref().map(|config| &config.registry);
+    let registry = arguments
+        .registry
+        .settings(registry)
+        .map_err(Failure::usage)?;
+    let mut reader = Reader::new(arguments.datum, registry.as_ref())?;
     let (consumer, partitions) = assign(&connection, &topic, arguments.from)?;
     let read = |error| TailError::Read {
         topic: topic.clone(),
@@ -187,6 +199,49 @@ fn assign(
     }
     consumer.assign(&list).map_err(read)?;
     Ok((consumer, partitions))
+}
+
+/// Reads forecasts, those in Confluent framing by their writer schema where there is a registry.
+struct Reader {
+    forecasts: ForecastReader,
+    registry: Option<BlockingClient>,
+    /// `None` for what the registry does not know, or not as Avro.
+    writers: BTreeMap<SchemaId, Option<WriterSchema>>,
+}
+
+impl Reader {
+    fn new(datum: bool, registry: Option<&RegistrySettings>) -> Result<Self, Failure> {
+        Ok(Self {
+            forecasts: ForecastReader::new(datum)?,
+            registry: registry.map(BlockingClient::new).transpose()?,
+            writers: BTreeMap::new(),
+        })
+    }
+
+    fn read(&mut self, value: Option<&[u8]>) -> Result<Forecast, ReadError> {
+        let schema = self.forecasts.schema_id(value);
+        if let (Some(schema), Some(registry)) = (schema, &self.registry)
+            && !self.writers.contains_key(&schema)
+        {
+            let writer = match registry.fetch(schema)? {
+                Fetched::Known(RegisteredSchema::Usable(writer)) => Some(writer),
+                Fetched::Known(RegisteredSchema::Refused(_)) | Fetched::Absent { .. } => None,
+            };
+            self.writers.insert(schema, writer);
+        }
+        let writer = schema.and_then(|schema| self.writers.get(&schema)?.as_ref());
+        let writer = writer.map(WriterSchema::reader);
+        Ok(self.forecasts.read_by(value, writer)?)
+    }
+}
+
+/// Why a value is not shown.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    NoForecast(#[from] NoForecast),
+    #[error(transparent)]
+    Registry(#[from] Trouble),
 }
 
 fn write(out: &mut impl Write, forecast: &Forecast, json: bool) -> std::io::Result<()> {

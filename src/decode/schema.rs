@@ -159,7 +159,8 @@ impl WriterSchema {
         &self.0.fields
     }
 
-    pub(super) fn reader(&self) -> &Schema {
+    /// For readers of whole values; logical types are left out.
+    pub fn reader(&self) -> &Schema {
         &self.0.reader
     }
 }

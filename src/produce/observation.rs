@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use serde_avro_fast::schema::{LogicalType, RegularType, SchemaError, SchemaKey, SchemaMut};
 
-use super::avro::{double, long, single_object, string};
-use crate::domain::{Reading, Timestamp};
+use super::avro::{confluent, double, long, single_object, string};
+use crate::domain::{Reading, SchemaId, Timestamp};
 
 /// The schema of an observation with these features, each a nullable double, and with `series` and
 /// `time`.
@@ -37,10 +37,12 @@ pub fn observation_schema(features: &[String]) -> Result<String, ObservationSche
     Ok(schema)
 }
 
-/// Encodes observations by one schema, in single-object encoding.
+/// Encodes observations by one schema, in single-object encoding unless told otherwise.
 #[derive(Debug)]
 pub struct ObservationEncoder {
     fingerprint: u64,
+    /// The id that a registry gave to the schema: Confluent framing.
+    registered: Option<SchemaId>,
     fields: Vec<Field>,
 }
 
@@ -114,8 +116,18 @@ impl ObservationEncoder {
         }
         Ok(Self {
             fingerprint: u64::from_le_bytes(schema.canonical_form_rabin_fingerprint()?),
+            registered: None,
             fields,
         })
+    }
+
+    /// The same in Confluent framing, with the id that a registry gave to the schema.
+    #[must_use]
+    pub fn registered_as(self, schema: SchemaId) -> Self {
+        Self {
+            registered: Some(schema),
+            ..self
+        }
     }
 
     /// Appends one observation to `out`, which is left as it was on an error. An empty series is
@@ -125,7 +137,10 @@ impl ObservationEncoder {
     /// When something is missing that the schema does not let be null, or does not fit its type.
     pub fn encode(&self, reading: &Reading<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
-        single_object(out, self.fingerprint);
+        match self.registered {
+            Some(schema) => confluent(out, schema),
+            None => single_object(out, self.fingerprint),
+        }
         for field in &self.fields {
             if let Err(error) = field.encode(reading, out) {
                 out.truncate(start);
@@ -370,6 +385,13 @@ mod tests {
         ];
         assert_eq!(read(&schema, &out), expected);
         assert_eq!(out[2..10], encoder.fingerprint.to_le_bytes());
+        let datum = out.split_off(10);
+        let encoder = encoder.registered_as(SchemaId::new(258).unwrap());
+        out.clear();
+        encoder
+            .encode(&reading("cell-17", Some(-5), &[Some(0.1), None]), &mut out)
+            .unwrap();
+        assert_eq!(out, [&[0, 0, 0, 1, 2][..], &datum].concat());
     }
 
     #[test]

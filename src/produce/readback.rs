@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_avro_fast::Schema;
 
 use super::FORECAST_SCHEMA;
+use crate::domain::SchemaId;
 
 /// A forecast as `schemas/forecast.avsc` has it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -61,6 +62,8 @@ pub struct ForecastReader {
 pub enum NoForecast {
     #[error("it has no value")]
     Null,
+    #[error("it is cut short: there is no schema id after its zero byte")]
+    Cut,
     #[error(
         "it is not a forecast of this release: {0}. If the worker writes plain datums (forecast.wire_format), say --datum"
     )]
@@ -79,13 +82,32 @@ impl ForecastReader {
         })
     }
 
-    /// Reads the value of a record.
+    /// Reads the value of a record. One in Confluent framing is taken for one of this release's schema.
     pub fn read(&self, value: Option<&[u8]>) -> Result<Forecast, NoForecast> {
+        self.read_by(value, None)
+    }
+
+    /// The schema id of a value in Confluent framing, which it may have been written with.
+    pub fn schema_id(&self, value: Option<&[u8]>) -> Option<SchemaId> {
+        let rest = value.filter(|_| !self.plain_datum)?.strip_prefix(&[0])?;
+        let id = rest.first_chunk()?;
+        SchemaId::new(u32::from_be_bytes(*id))
+    }
+
+    /// Reads the value of a record in Confluent framing by its writer schema, where that is known.
+    pub fn read_by(
+        &self,
+        value: Option<&[u8]>,
+        writer: Option<&Schema>,
+    ) -> Result<Forecast, NoForecast> {
         let value = value.ok_or(NoForecast::Null)?;
-        Ok(if self.plain_datum {
-            serde_avro_fast::from_datum_slice(value, &self.schema)?
-        } else {
-            serde_avro_fast::from_single_object_slice(value, &self.schema)?
+        Ok(match value.strip_prefix(&[0]) {
+            _ if self.plain_datum => serde_avro_fast::from_datum_slice(value, &self.schema)?,
+            None => serde_avro_fast::from_single_object_slice(value, &self.schema)?,
+            Some(framed) => {
+                let datum = framed.get(4..).ok_or(NoForecast::Cut)?;
+                serde_avro_fast::from_datum_slice(datum, writer.unwrap_or(&self.schema))?
+            }
         })
     }
 }
@@ -131,6 +153,7 @@ mod tests {
         for (format, plain) in [
             (ForecastFormat::SingleObject, false),
             (ForecastFormat::Datum, true),
+            (ForecastFormat::Confluent(SchemaId::new(7).unwrap()), false),
         ] {
             let mut value = Vec::new();
             ForecastEncoder::new(format).encode(&forecast, &mut value);
@@ -149,6 +172,10 @@ mod tests {
             );
             assert!(reader.read(Some(&value[..value.len() - 1])).is_err());
             assert!(reader.read(None).is_err());
+            assert!(reader.read(Some(&[0, 0, 0])).is_err());
+            let framed = matches!(format, ForecastFormat::Confluent(_));
+            let id = reader.schema_id(Some(&value));
+            assert_eq!(id, framed.then(|| SchemaId::new(7).unwrap()));
         }
     }
 }

@@ -17,6 +17,8 @@ from ._errors import ForetellError
 
 # C3 01 and the CRC-64-AVRO of schemas/forecast.avsc, little-endian.
 _SINGLE_OBJECT = bytes.fromhex("c301")
+# Confluent framing: then four bytes of a schema id.
+_CONFLUENT = b"\0"
 # Longest wait for one batch of records.
 _POLL_SECONDS = 0.2
 _BATCH = 10_000
@@ -34,6 +36,7 @@ def read_forecasts(
     series: str | None = None,
     group: str | None = None,
     datum: bool = False,
+    registry: str | Mapping[str, Any] | None = None,
     format: Literal["pandas", "arrow"] = "pandas",
     timeout: float = 30.0,
     config: Mapping[str, Any] | None = None,
@@ -53,6 +56,9 @@ def read_forecasts(
         series: Forecasts of this series only.
         group: A group id, for clusters whose access rules want a certain one.
         datum: The worker writes plain Avro datums (``forecast.wire_format = "datum"``).
+        registry: Address of the Schema Registry, or the configuration of confluent-kafka's
+            ``SchemaRegistryClient``, for forecasts in Confluent framing (``"confluent"``): they are read by the
+            schema that they were written with. Without it they are taken for forecasts of this release.
         format: ``pandas`` for a DataFrame, ``arrow`` for a ``pyarrow.Table``.
         timeout: Seconds without any record or answer after which reading fails.
         config: Further librdkafka properties, such as those of TLS and SASL.
@@ -74,7 +80,7 @@ def read_forecasts(
         raise ForetellError(f"format is {format!r}; it must be pandas or arrow")
     if limit is not None and limit < 0:
         raise ForetellError(f"limit is {limit}; it must be at least 0")
-    decode = _decoder(datum)
+    decode = _decoder(datum, registry)
     table = _Columns()
 
     def take(message: Any) -> bool:
@@ -217,7 +223,10 @@ def _kafka_error(topic: str, error: Any) -> Exception:
 
 
 def _schema() -> dict[str, Any]:
-    text = importlib.resources.files("foretell").joinpath("forecast.avsc").read_text("utf-8")
+    return _plain(importlib.resources.files("foretell").joinpath("forecast.avsc").read_text("utf-8"))
+
+
+def _plain(text: str) -> dict[str, Any]:
     schema: dict[str, Any] = json.loads(text)
     # A plain number: a datetime would round times before 1970 and beyond 9999.
     for field in schema["fields"]:
@@ -226,30 +235,63 @@ def _schema() -> dict[str, Any]:
     return schema
 
 
-def _decoder(datum: bool) -> Callable[[Any], Any]:
+def _writers(registry: str | Mapping[str, Any]) -> Callable[[int], Any]:
+    """Writer schemas by their ids in the registry, each asked for once."""
+    import fastavro
+
+    try:
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+    except ImportError as error:
+        raise ImportError(
+            f"a schema registry needs {error.name}, which is not installed: pip install 'foretell[registry]'"
+        ) from error
+    url = registry if isinstance(registry, str) else registry.get("url")
+    client = SchemaRegistryClient({"url": registry} if isinstance(registry, str) else dict(registry))
+    known: dict[int, Any] = {}
+
+    def writer(schema_id: int) -> Any:
+        if schema_id not in known:
+            try:
+                text = client.get_schema(schema_id).schema_str
+            except SchemaRegistryError as error:
+                raise ForetellError(f"the registry at {url} gave no schema with the id {schema_id}: {error}") from error
+            known[schema_id] = fastavro.parse_schema(_plain(text))
+        return known[schema_id]
+
+    return writer
+
+
+def _decoder(datum: bool, registry: str | Mapping[str, Any] | None) -> Callable[[Any], Any]:
     import fastavro
     from fastavro.schema import fingerprint, to_parsing_canonical_form
 
     parsed = fastavro.parse_schema(_schema())
     canonical = to_parsing_canonical_form(_schema())
     prefix = b"" if datum else _SINGLE_OBJECT + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
+    writers = None if registry is None else _writers(registry)
 
     def decode(message: Any) -> Any:
         value: bytes = message.value() or b""
         where = f"{message.topic()} partition {message.partition()} offset {message.offset()}"
-        if not value.startswith(prefix) or not value:
+        writer, skip = parsed, len(prefix)
+        if not datum and value.startswith(_CONFLUENT) and len(value) >= 5:
+            skip = 5
+            if writers is not None:
+                writer = writers(int.from_bytes(value[1:5], "big"))
+        elif not value.startswith(prefix) or not value:
             if value.startswith(_SINGLE_OBJECT):
                 reason = (
                     f"was written with another schema (fingerprint {value[2:10].hex()}, known is {prefix[2:].hex()})"
                 )
                 raise ForetellError(f"{where} {reason}: use the release of foretell that the worker is of")
             raise ForetellError(
-                f"{where} is not a forecast in single-object encoding; if the worker writes plain datums "
-                "(forecast.wire_format), say datum=True"
+                f"{where} is not a forecast in single-object encoding or Confluent framing; if the worker writes "
+                "plain datums (forecast.wire_format), say datum=True"
             )
-        body = io.BytesIO(value[len(prefix) :])
+        body = io.BytesIO(value[skip:])
         try:
-            forecast: Any = fastavro.schemaless_reader(body, parsed, None)
+            forecast: Any = fastavro.schemaless_reader(body, writer, parsed if writer is not parsed else None)
         except Exception as error:  # fastavro raises what the broken bytes happen to meet.
             raise ForetellError(f"{where} is not a forecast of this release: {error}") from error
         if body.read(1):

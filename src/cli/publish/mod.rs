@@ -39,16 +39,18 @@ use super::Failure;
 use super::clients::{Connection, ConnectionArgs};
 use super::output;
 use super::progress::{self, Progress};
-use crate::config::Environment;
+use super::registry_args::{RegistryArgs, patience};
+use crate::config::{Environment, InputFormat};
 use crate::domain::Timestamp;
+use crate::registry::{BlockingClient, RegistrySettings, Subject, SubjectError};
 
 #[cfg(test)]
 mod tests;
 
 /// Publish the rows of a CSV or Parquet file as Avro observations
 ///
-/// Each row becomes one record: key = series, value = Avro single-object encoding, on the partition
-/// where the Java client would put it. Columns fill the schema fields of the same name; an empty
+/// Each row becomes one record: key = series, value = Avro single-object encoding or, with a registry,
+/// Confluent framing, on the partition where the Java client would put it. Columns fill the schema fields of the same name; an empty
 /// cell is a missing value.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -66,6 +68,13 @@ pub(super) struct Arguments {
     /// Avro schema of the records [default: the observation of the sample data]
     #[arg(long, value_name = "AVSC")]
     schema: Option<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    /// Look the schema up under TOPIC-value and do not register it
+    #[arg(long)]
+    no_register: bool,
 
     #[command(flatten)]
     table: TableArgs,
@@ -107,6 +116,10 @@ Examples:
   One series per file, local times that are UTC, ten minutes in a second:
   foretell publish ElBorn.csv -t observations -b localhost:9092 \\
       --series ElBorn --assume-utc --speed 600
+
+  In Confluent framing, the schema registered under observations-value:
+  foretell publish demo/sample.parquet -t observations -b localhost:9092 \\
+      --registry http://localhost:8081
 
   Records of your own, security settings from a worker's configuration:
   foretell publish meters.csv -t meters -c foretell.toml --schema meter.avsc \\
@@ -170,12 +183,24 @@ pub enum PublishError {
     NoRows { path: PathBuf },
     #[error(transparent)]
     Send(#[from] SendError),
+    #[error(transparent)]
+    Registry(#[from] SubjectError),
 }
 
 /// Publishes the file.
 pub(super) fn run(args: &Arguments, environment: &Environment) -> Result<ExitCode, Failure> {
     let connection = args.connection.connection(environment)?;
-    let published = publish_file(args, &connection)?;
+    let config = args.connection.configuration(environment)?;
+    let framed = config
+        .as_ref()
+        .is_some_and(|config| config.input.format == InputFormat::Confluent);
+    let registry = if framed || args.registry.is_given() {
+        let configured = config.as_ref().map(|config| &config.registry);
+        args.registry.settings(configured).map_err(Failure::usage)?
+    } else {
+        None
+    };
+    let published = publish_file(args, &connection, registry.as_ref())?;
     let mut out = output::stdout();
     writeln!(
         out,
@@ -196,8 +221,12 @@ struct Published {
     took: Duration,
 }
 
-fn publish_file(args: &Arguments, connection: &Connection) -> Result<Published, PublishError> {
-    let schema = args.schema()?;
+fn publish_file(
+    args: &Arguments,
+    connection: &Connection,
+    registry: Option<&RegistrySettings>,
+) -> Result<Published, PublishError> {
+    let schema = args.schema(registry)?;
     let table = args.table(&schema)?;
     let ignored = &table.layout().ignored;
     if !ignored.is_empty() {
@@ -282,7 +311,10 @@ fn send(
 }
 
 impl Arguments {
-    fn schema(&self) -> Result<ObservationSchema, SchemaError> {
+    fn schema(
+        &self,
+        registry: Option<&RegistrySettings>,
+    ) -> Result<ObservationSchema, PublishError> {
         let (json, path) = match &self.schema {
             None => (BUILT_IN.to_owned(), Path::new("the built-in schema")),
             Some(path) => {
@@ -293,7 +325,18 @@ impl Arguments {
                 (json, path.as_path())
             }
         };
-        ObservationSchema::parse(&json, path, &self.series_field, &self.time_field)
+        let schema = ObservationSchema::parse(&json, path, &self.series_field, &self.time_field)?;
+        let Some(registry) = registry else {
+            return Ok(schema);
+        };
+        let subject = Subject {
+            name: &format!("{}-value", self.topic),
+            schema: &json,
+            register: !self.no_register,
+        };
+        let client = BlockingClient::new(registry)?;
+        let id = client.schema_id(&subject, &mut patience())?;
+        Ok(schema.registered_as(id))
     }
 
     fn table(&self, schema: &ObservationSchema) -> Result<Table, OpenError> {

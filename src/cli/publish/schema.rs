@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::row::Row;
 use crate::decode::{self, BaseType, Field, WriterSchema};
-use crate::domain::Reading;
+use crate::domain::{Reading, SchemaId};
 use crate::produce::{EncodeError, ObservationEncoder, ObservationSchemaError};
 
 /// The schema that `foretell publish` uses when it is given none.
@@ -98,12 +98,21 @@ impl ObservationSchema {
         Ok(Self { encoder, numbers })
     }
 
+    /// The same in Confluent framing, with the id that a registry gave to the schema.
+    #[must_use]
+    pub fn registered_as(self, schema: SchemaId) -> Self {
+        Self {
+            encoder: self.encoder.registered_as(schema),
+            ..self
+        }
+    }
+
     /// The fields that take a number, in the order of [`Row::cells`].
     pub fn numbers(&self) -> &[NumberField] {
         &self.numbers
     }
 
-    /// Appends `row` to `out`, in single-object encoding.
+    /// Appends `row` to `out`.
     pub fn encode(&self, row: &Row, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let reading = Reading {
             series: &row.series,

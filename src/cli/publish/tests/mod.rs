@@ -41,7 +41,7 @@ fn read(path: &Path, line: &[&str]) -> Result<Vec<Row>, String> {
     let mut all = vec![path.to_str().unwrap()];
     all.extend(line);
     let args = args(&all);
-    let schema = args.schema().map_err(|error| error.to_string())?;
+    let schema = args.schema(None).map_err(|error| error.to_string())?;
     let table = args.table(&schema).map_err(|error| error.to_string())?;
     let mut rows = table.rows().map_err(|error| error.to_string())?;
     let mut row = Row::sized(schema.numbers().len());

@@ -13,13 +13,14 @@ fn published(args: &Arguments) -> Result<Published, PublishError> {
     publish_file(
         args,
         &args.connection.connection(&Environment::of([])).unwrap(),
+        None,
     )
 }
 
 #[test]
 fn all_series_start_at_once_whatever_the_order_of_the_file_and_the_size_of_the_runs() {
     let args = args(&[SAMPLE, "--speed", "600"]);
-    let schema = args.schema().unwrap();
+    let schema = args.schema(None).unwrap();
     let table = args.table(&schema).unwrap();
     let survey = Survey::of(&mut table.rows().unwrap(), &schema, u64::MAX).unwrap();
     assert_eq!(

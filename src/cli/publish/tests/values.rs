@@ -33,7 +33,7 @@ fn apache_avro_reads_what_is_published() {
         "--time-unit",
         "s",
     ]);
-    let schema = args.schema().unwrap();
+    let schema = args.schema(None).unwrap();
     let table = args.table(&schema).unwrap();
     let oracle = apache_avro::Schema::parse_str(METER).unwrap();
     // CRC-64-AVRO of the canonical form, computed from the specification's pseudocode in Python.
@@ -112,7 +112,7 @@ fn rows_that_do_not_fit_the_schema_are_named() {
             "--schema",
             schema_path.to_str().unwrap(),
         ]);
-        let schema = args.schema().unwrap();
+        let schema = args.schema(None).unwrap();
         let table = args.table(&schema).unwrap();
         let error = Survey::of(&mut table.rows().unwrap(), &schema, u64::MAX)
             .unwrap_err()
