@@ -279,6 +279,11 @@ impl Worker {
         .with_context(|| self.process.log_tail())
     }
 
+    /// The address of its own listener.
+    pub fn admin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// Status and body of an answer of the worker's own listener.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;

@@ -4,12 +4,12 @@
 use anyhow::{Context, Result, ensure};
 use integration_tests::cluster::NewRecord;
 use integration_tests::forecast::{PREFIX, decode};
-use integration_tests::kafka;
 use integration_tests::observation::{Cells, Observations, START_MS, STEP_MS};
 use integration_tests::process::output;
 use integration_tests::read::read_committed;
 use integration_tests::scenario::{CATCH_UP, Scenario, stop};
-use integration_tests::worker::{GAP_MAX, WINDOW};
+use integration_tests::worker::{GAP_MAX, WINDOW, Worker, binary};
+use integration_tests::{kafka, wait};
 use serde_json::Value as Json;
 
 /// Steps of the series that are whole.
@@ -51,13 +51,36 @@ fn series_in_every_condition_are_explained() -> Result<()> {
         }
         ensure!(found["rebuild"]["finding"] == "agreed", "{series}: {found}");
         ensure!(found["series"] == series && found["topic"] == scenario.input());
+        ensure_worker_agrees(&scenario, &worker, &found)?;
     }
     ensure_facts(&scenario)?;
-    ensure_announced_forecasts_come(&scenario, &observations)?;
+    ensure_announced_forecasts_come(&scenario, &observations, &worker)?;
     scenario
         .progress
         .wait_for_end(CATCH_UP, || worker.ensure_alive())?;
     stop(worker)
+}
+
+/// The worker has the windows that were rebuilt beside it, and says the same of them.
+fn ensure_worker_agrees(scenario: &Scenario, worker: &Worker, rebuilt: &Json) -> Result<()> {
+    let series = rebuilt["series"].as_str().context("no series")?;
+    let (status, body) = worker.get(&format!("/explain?series={series}"))?;
+    let live: Json = serde_json::from_str(&body)?;
+    ensure!(status == 200, "{status}: {body}");
+    let mut expected = rebuilt.clone();
+    let fields = expected.as_object_mut().context("no object")?;
+    fields.remove("rebuild").context("it was rebuilt")?;
+    ensure!(
+        live == expected,
+        "the worker says {live}, rebuilt {expected}"
+    );
+
+    let mut command = std::process::Command::new(binary()?);
+    command.args(["explain", "--json", "--series", series, "--admin"]);
+    let asked = output(command.arg(worker.admin()), b"")?;
+    ensure!(serde_json::from_slice::<Json>(&asked)? == live);
+    ensure!(live["topic"] == scenario.input());
+    Ok(())
 }
 
 /// Series, verdict, and what the sentence must say.
@@ -188,7 +211,11 @@ fn ensure_facts(scenario: &Scenario) -> Result<()> {
 }
 
 /// A forecast that is announced for a time comes with the observation of that time and no earlier.
-fn ensure_announced_forecasts_come(scenario: &Scenario, observations: &Observations) -> Result<()> {
+fn ensure_announced_forecasts_come(
+    scenario: &Scenario,
+    observations: &Observations,
+    worker: &Worker,
+) -> Result<()> {
     let announced = |series| -> Result<i64> {
         let found = explain(scenario, series)?;
         found["next_forecast"]
@@ -205,11 +232,12 @@ fn ensure_announced_forecasts_come(scenario: &Scenario, observations: &Observati
             scenario.send(&observations.record("gappy", at(step), cells(step))?)?;
         }
     }
-    let mut worker = scenario.job.start_ready("b")?;
+    let mut second = scenario.job.start_ready("b")?;
     scenario
         .progress
-        .wait_for_end(CATCH_UP, || worker.ensure_alive())?;
-    stop(worker)?;
+        .wait_for_end(CATCH_UP, || second.ensure_alive())?;
+    ensure_only_the_owner_answers(worker, &second)?;
+    stop(second)?;
     let first = origins(scenario, "young")?;
     ensure!(
         first.first() == Some(&young),
@@ -219,6 +247,44 @@ fn ensure_announced_forecasts_come(scenario: &Scenario, observations: &Observati
     ensure!(
         after.get(before.len()) == Some(&gappy),
         "{after:?}, announced {gappy}"
+    );
+    Ok(())
+}
+
+/// Each series is explained by one of two workers, and the other says which partition it is in.
+fn ensure_only_the_owner_answers(first: &Worker, second: &Worker) -> Result<()> {
+    let serving = |worker: &Worker| -> Result<i64> {
+        let (_, body) = worker.get("/readyz")?;
+        let readiness: Json = serde_json::from_str(&body)?;
+        readiness["serving"]
+            .as_i64()
+            .context("it does not say how many")
+    };
+    wait::until_true("both workers serve two partitions", CATCH_UP, || {
+        Ok(serving(first)? == 2 && serving(second)? == 2)
+    })?;
+    let mut answers = 0;
+    for series in ["full", "young", "late", "twice"] {
+        let path = format!("/explain?series={series}");
+        let (one, other) = (first.get(&path)?, second.get(&path)?);
+        let (has, has_not) = if one.0 == 200 {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        ensure!((has.0, has_not.0) == (200, 404), "{has:?} {has_not:?}");
+        let found: Json = serde_json::from_str(&has.1)?;
+        let problem: Json = serde_json::from_str(&has_not.1)?;
+        let detail = problem["detail"].as_str().context("no detail")?;
+        let partition = format!("partition {} of", found["partition"]);
+        ensure!(detail.contains(&partition), "{detail} {partition}");
+        answers += 1;
+    }
+    ensure!(answers == 4);
+    let (status, body) = first.get("/explain?series=")?;
+    ensure!(
+        status == 422 && body.contains("say which series"),
+        "{status} {body}"
     );
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! before it was told to, for any reason, ends the worker.
 
 mod clock;
+mod explainer;
 mod failure;
 mod model;
 mod registry;
@@ -42,6 +43,7 @@ use crate::produce::{
 use crate::registry::Schemas;
 
 pub use clock::wall_clock;
+pub use explainer::{Explainer, NoAnswer};
 pub use failure::{RunError, StartError};
 use model::Loaded;
 pub use model::onnxruntime_places;
@@ -78,6 +80,7 @@ pub struct App {
     assigner: SyncSender<AssignerInput>,
     roster: watch::Receiver<Roster>,
     commits: watch::Receiver<Option<CommitsFailing>>,
+    explainer: Explainer,
     grace: Duration,
 }
 
@@ -118,6 +121,8 @@ impl App {
         let schemas = registry::start(config, health, &mut wiring.threads)?;
         let outputs = (format, settings::outputs(config, partitions));
         let lanes = wiring.start_lanes(&model, outputs, &schemas, &to_committer)?;
+        let place = (config.topics.observations.as_str(), partitions);
+        let explainer = Explainer::new(&lanes, place, &config.kafka.group_id);
         let restore = settings::restore(config, windows, decoder, schemas);
         let restores = wiring.start_restorers(&restore, &to_assigner)?;
         let (roster, watched_roster) = watch::channel(Roster::default());
@@ -144,6 +149,7 @@ impl App {
             assigner: to_assigner,
             roster: watched_roster,
             commits,
+            explainer,
             grace: config.worker.grace_period,
         })
     }
@@ -156,6 +162,11 @@ impl App {
     /// What commits fail with, while they have failed for long.
     pub fn commits(&self) -> watch::Receiver<Option<CommitsFailing>> {
         self.commits.clone()
+    }
+
+    /// Who answers questions about a series.
+    pub fn explainer(&self) -> Explainer {
+        self.explainer.clone()
     }
 
     /// Runs until `shutdown` is cancelled, then finishes what is under way, commits it and leaves the
@@ -286,6 +297,7 @@ impl<'a> Wiring<'a> {
                 index,
                 batch_max: self.config.worker.batch_max.get(),
                 outputs: outputs.clone(),
+                features: self.config.window.features.clone(),
                 encoder: ForecastEncoder::new(format),
                 room: room.clone(),
                 schemas: schemas.clone(),

@@ -14,9 +14,9 @@ use tracing::{info, warn};
 
 use super::readiness::{Facts, RegistryFacts};
 use super::{ConfigFile, Failure};
-use crate::app::{App, RegistryHealth};
+use crate::app::{self, App, NoAnswer, RegistryHealth};
 use crate::config::{Config, Environment, LogFormat};
-use crate::http::{Admin, Readiness, Server, router};
+use crate::http::{Admin, Answer, Asked, Explainer, Readiness, Server, router};
 use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
 
@@ -27,7 +27,7 @@ use crate::telemetry::{self, Exposition};
 /// faster. SIGTERM or SIGINT finishes what is under way and leaves the group within
 /// `worker.grace_period`; a second one exits at once, and nothing is lost or doubled by it.
 ///
-/// While it runs, admin.listen answers /healthz, /readyz and /metrics.
+/// While it runs, admin.listen answers /healthz, /readyz, /metrics and /explain?series=NAME.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -75,11 +75,13 @@ pub(super) async fn serve(
     let mut tasks = Tasks::default();
     let server = Server::bind(config.admin.listen).await?;
     let address = server.address();
-    info!(%address, "answering /healthz, /readyz and /metrics");
+    info!(%address, "answering /healthz, /readyz, /metrics and /explain");
     let (publish, readiness) = watch::channel(Readiness::default());
+    let (tell_explainer, explainer) = watch::channel(None);
     let admin = router(Admin {
         exposition: exposition.clone(),
         readiness,
+        explainer: answerer(explainer),
     });
     let drained = CancellationToken::new();
     tasks.spawn(Task::Admin, server.serve(admin, drained.clone()));
@@ -99,6 +101,7 @@ pub(super) async fn serve(
         never = waiting.publish_start(&publish) => match never {},
         started = start => started.map_err(io::Error::other)??,
     };
+    tell_explainer.send_replace(Some(app.explainer()));
     tasks.spawn(
         Task::Worker,
         work((app, registry), publish, tasks.drain_token(), drained),
@@ -110,6 +113,28 @@ pub(super) async fn serve(
     } else {
         Err(ended.into())
     }
+}
+
+/// Passes questions on to the lanes, once there are any.
+fn answerer(started: watch::Receiver<Option<app::Explainer>>) -> Explainer {
+    Explainer::new(move |Asked { series, slots }| {
+        let explainer = started.borrow().clone();
+        async move {
+            let Some(explainer) = explainer else {
+                return Answer::Unavailable("the worker is starting".to_owned());
+            };
+            match explainer.explain(&series, slots).await {
+                Ok(found) => match serde_json::to_value(found) {
+                    Ok(found) => Answer::Found(found),
+                    Err(error) => Answer::Unavailable(error.to_string()),
+                },
+                Err(elsewhere @ NoAnswer::Elsewhere { .. }) => {
+                    Answer::Elsewhere(elsewhere.to_string())
+                }
+                Err(busy) => Answer::Unavailable(busy.to_string()),
+            }
+        }
+    })
 }
 
 /// Runs the app and tells how ready it is; `drained` is cancelled whichever way it ends.

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/healthz`, `/readyz`, `/metrics`, and the list of what there is.
 
 use axum::Router;
 use axum::extract::State;
@@ -8,6 +8,7 @@ use axum::routing::get;
 use tokio::sync::watch;
 
 use super::Readiness;
+use super::explain::{Explainer, explain};
 use super::problem::problem;
 use crate::telemetry::Exposition;
 
@@ -16,6 +17,7 @@ use crate::telemetry::Exposition;
 pub struct Admin {
     pub exposition: Exposition,
     pub readiness: watch::Receiver<Readiness>,
+    pub explainer: Explainer,
 }
 
 /// The routes of the admin listener.
@@ -24,6 +26,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/explain", get(explain))
         .fallback(not_found)
         .with_state(admin)
 }
@@ -55,7 +58,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 async fn not_found() -> Response {
     problem(
         StatusCode::NOT_FOUND,
-        "there is /healthz, /readyz and /metrics",
+        "there is /healthz, /readyz, /metrics and /explain?series=NAME",
     )
 }
 
@@ -64,6 +67,7 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
+    use crate::http::Answer;
     use crate::telemetry::metrics::partitions_paused;
 
     async fn body(response: Response) -> String {
@@ -75,6 +79,7 @@ mod tests {
         Admin {
             exposition: Exposition::of(|| partitions_paused(3)),
             readiness: watch::channel(readiness).1,
+            explainer: Explainer::new(async |_asked| Answer::Unavailable(String::new())),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::explain::Inquiry;
 use super::model::ServingModel;
 use super::outputs::{Build, ModelText};
 use super::round::{OutputSettings, Round, Serving};
@@ -34,6 +35,8 @@ pub enum LaneCommand {
     Discard {
         partition: PartitionId,
     },
+    /// Why does a series get forecasts, or not?
+    Explain(Box<Inquiry>),
 }
 
 /// What a lane is configured by.
@@ -44,6 +47,8 @@ pub struct LaneSettings {
     /// Most rows in one round; a run of the model takes fewer, see `infer`.
     pub batch_max: usize,
     pub outputs: OutputSettings,
+    /// Names of the features that the windows keep, for those who look at them.
+    pub features: Vec<String>,
     pub encoder: ForecastEncoder,
     /// Shared by all lanes of the worker.
     pub room: Room,
@@ -174,6 +179,11 @@ impl Lane {
             }
             LaneCommand::Discard { partition } => {
                 self.forget(partition);
+                Ok(())
+            }
+            LaneCommand::Explain(inquiry) => {
+                let about = (&self.settings.outputs, &*self.settings.features);
+                inquiry.answer(&self.servings, &self.model, about);
                 Ok(())
             }
         }

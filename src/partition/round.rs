@@ -36,6 +36,8 @@ pub struct Serving {
     pub queue: QueueReceiver,
     /// How far this assignment is committed, for the poll thread to tell.
     pub progress: Progress,
+    /// Where this worker began to serve it.
+    pub(super) began: NextOffset,
     /// The batch that is being worked on, and the next record in it.
     pub(super) current: Option<(Arc<RecordBatch>, usize)>,
     /// The schema that `current` waits for; nothing is taken until its owner has brought the answer.
@@ -65,6 +67,7 @@ impl Serving {
             position,
             queue,
             progress: Progress::at(position),
+            began: position,
             current: None,
             awaits: None,
         }

@@ -212,6 +212,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
     LaneSettings {
         index: 0,
         batch_max,
+        features: FEATURES.map(str::to_owned).to_vec(),
         outputs: OutputSettings {
             input_topic: TOPIC.to_owned(),
             step_ms: STEP_MS,

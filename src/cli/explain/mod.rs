@@ -1,8 +1,9 @@
 //! `foretell explain`: why a series gets forecasts, or does not.
 //!
 //! `rebuild` brings the windows back as a worker would that takes the partition over, and asks them; no
-//! worker is needed or disturbed. `print` shows the answer to people.
+//! worker is needed or disturbed. `admin` asks a worker instead. `print` shows the answer to people.
 
+mod admin;
 mod print;
 mod rebuild;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{ConfigFile, Failure, output};
+use super::{Failure, output};
 use crate::config::{Config, Environment};
 use crate::partition::explain::{Explanation, SLOTS_DEFAULT};
 
@@ -21,13 +22,16 @@ use crate::partition::explain::{Explanation, SLOTS_DEFAULT};
 /// Shows the newest observations in the window of a series and the cells that are missing, what became of its
 /// last records, what the model still needs, and when the next forecast is due.
 ///
-/// Reads what the group has committed for the partition of the series, without joining the group, and rebuilds the
+/// With --admin the worker that has the series answers. Without it reads what the group has committed for the partition of the series, without joining the group, and rebuilds the
 /// windows from the log as a worker does that takes the partition over, with the same proof. A series that is not in
 /// the partition that Kafka's Java client gives it is looked for in the others.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   foretell explain -c foretell.toml --series cell-17
+
+  A worker that runs, about what it has not committed yet too:
+  foretell explain --admin http://worker-3:9464 --series cell-17
 
   What would be missing for another model:
   foretell explain -c foretell.toml --series cell-17 --model new.onnx
@@ -37,8 +41,13 @@ Examples:
 
 Exits with 0 if it has an answer, whatever that is.")]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
+    /// The configuration file of the workers
+    #[arg(short, long, value_name = "FILE", required_unless_present = "admin")]
+    config: Option<PathBuf>,
+
+    /// Ask the worker whose admin listener this is
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "model", "partition"])]
+    admin: Option<String>,
 
     /// The series
     #[arg(long, value_name = "NAME")]
@@ -73,7 +82,9 @@ const OUTCOMES_DEFAULT: usize = 8;
 struct Report {
     #[serde(flatten)]
     explanation: Explanation,
-    rebuild: Rebuild,
+    /// Absent where a worker has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuild: Option<Rebuild>,
 }
 
 /// How the windows came back.
@@ -90,9 +101,26 @@ struct Rebuild {
     reason: Option<String>,
 }
 
+/// clap refuses it first.
+#[derive(Debug, thiserror::Error)]
+#[error("say -c FILE or --admin URL")]
+struct NoPlace;
+
+fn from_worker(admin: &str, arguments: &Arguments) -> Result<Report, Failure> {
+    let mut explanation = admin::ask(admin, arguments)?;
+    explanation.outcomes.truncate(arguments.last);
+    Ok(Report {
+        explanation,
+        rebuild: None,
+    })
+}
+
 pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<ExitCode, Failure> {
-    let config = Config::load(&arguments.config.path, environment)?;
-    let report = rebuild::report(arguments, &config)?;
+    let report = match (&arguments.admin, &arguments.config) {
+        (Some(admin), _) => from_worker(admin, arguments)?,
+        (None, Some(path)) => rebuild::report(arguments, &Config::load(path, environment)?)?,
+        (None, None) => return Err(Failure::usage(NoPlace)),
+    };
     let mut out = output::stdout();
     if arguments.json {
         serde_json::to_writer(&mut out, &report)?;

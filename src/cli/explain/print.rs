@@ -18,7 +18,10 @@ pub(super) fn report(out: &mut impl Write, report: &Report) -> io::Result<()> {
         rebuild,
     } = report;
     page(out, explanation)?;
-    writeln!(out, "\n{}", rebuilt(rebuild))
+    match rebuild {
+        Some(rebuild) => writeln!(out, "\n{}", rebuilt(rebuild)),
+        None => Ok(()),
+    }
 }
 
 fn page(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
@@ -192,7 +195,7 @@ fn rebuilt(rebuild: &Rebuild) -> String {
     match (*finding, reason) {
         ("agreed", _) => format!("{read}: the windows agree with the committed checksum."),
         ("never_agreed", _) => format!(
-            "{read}: the windows differ from the committed checksum, so a worker may have others."
+            "{read}: the windows differ from the committed checksum, so a worker may have others: ask it with --admin."
         ),
         (_, Some(reason)) => format!("{read}; nothing proves the windows: {reason}."),
         (_, None) => format!("{read}; nothing proves the windows."),

@@ -167,7 +167,7 @@ impl Asker<'_> {
         };
         Ok(Some(Report {
             explanation: explain(question, place, state, self.model, told.outcomes),
-            rebuild: Rebuild {
+            rebuild: Some(Rebuild {
                 committed: committed.get(),
                 attempts: rebuilt.attempts.iter().map(|from| from.get()).collect(),
                 records: told.records,
@@ -177,7 +177,7 @@ impl Asker<'_> {
                     Finding::Unproven => "unproven",
                 },
                 reason: unusable.map(|reason| reason.to_string()),
-            },
+            }),
         }))
     }
 

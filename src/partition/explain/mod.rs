@@ -4,6 +4,7 @@
 //! for the admin endpoint, and `foretell explain` for windows that it has rebuilt: both say the same.
 //! `need` is the arithmetic of what the model's window lacks, `sentence` is the answer in words.
 
+mod inquiry;
 mod need;
 mod sentence;
 #[cfg(test)]
@@ -18,6 +19,8 @@ use super::lineage::Lineage;
 use crate::domain::{NextOffset, Offset, Outcome, PartitionId, partition_of};
 use crate::infer::{Binding, Contract};
 use crate::window::Table;
+
+pub use inquiry::{Inquiry, LaneAnswer};
 
 /// Slots that are told unless more are asked for.
 pub const SLOTS_DEFAULT: usize = 12;
