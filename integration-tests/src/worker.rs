@@ -261,7 +261,8 @@ listen = "127.0.0.1:{port}"
 #[derive(Debug)]
 pub struct Worker {
     process: Process,
-    port: u16,
+    /// Of its own listener.
+    pub port: u16,
 }
 
 impl Worker {
@@ -277,11 +278,6 @@ impl Worker {
             Ok(self.get("/readyz").is_ok_and(|(status, _)| status == 200))
         })
         .with_context(|| self.process.log_tail())
-    }
-
-    /// The address of its own listener.
-    pub fn admin(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Status and body of an answer of the worker's own listener.

@@ -75,9 +75,10 @@ fn ensure_worker_agrees(scenario: &Scenario, worker: &Worker, rebuilt: &Json) ->
         "the worker says {live}, rebuilt {expected}"
     );
 
+    let admin = format!("http://127.0.0.1:{}", worker.port);
     let mut command = std::process::Command::new(binary()?);
     command.args(["explain", "--json", "--series", series, "--admin"]);
-    let asked = output(command.arg(worker.admin()), b"")?;
+    let asked = output(command.arg(admin), b"")?;
     ensure!(serde_json::from_slice::<Json>(&asked)? == live);
     ensure!(live["topic"] == scenario.input());
     Ok(())
