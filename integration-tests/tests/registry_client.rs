@@ -41,7 +41,7 @@ fn fetch(settings: &RegistrySettings, schema: u32) -> Result<(&'static str, Stri
         }
         Ok(Fetched::Known(RegisteredSchema::Refused(reason))) => ("refused", reason.to_string()),
         Ok(Fetched::Absent { message }) => ("absent", message),
-        Err(trouble) => (trouble.problem.label(), trouble.to_string()),
+        Err(trouble) => (trouble.problem.result().label(), trouble.to_string()),
     })
 }
 

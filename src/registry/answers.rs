@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::client::ANSWER_BYTES_MAX;
 use super::trouble::{Problem, said};
+use crate::telemetry::metrics::RegistryResult;
 
 /// An answer that counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,12 +20,12 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// A metric label: never rename one.
-    pub(super) const fn label(&self) -> &'static str {
+    /// As it is counted.
+    pub(super) const fn result(&self) -> RegistryResult {
         match self {
-            Self::Given(_) | Self::TooLong => "found",
-            Self::Absent { .. } => "not_found",
-            Self::Declined { .. } => "declined",
+            Self::Given(_) | Self::TooLong => RegistryResult::Found,
+            Self::Absent { .. } => RegistryResult::NotFound,
+            Self::Declined { .. } => RegistryResult::Declined,
         }
     }
 }
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_told_apart() {
-        let label = |judged: Result<Answer, Problem>| judged.unwrap_err().label();
+        let label = |judged: Result<Answer, Problem>| judged.unwrap_err().result().label();
         assert_eq!(label(judged(401, JSON, "{}")), "forbidden");
         assert_eq!(label(judged(403, "text/html", "<html>")), "forbidden");
         assert_eq!(label(judged(503, JSON, "")), "failed");

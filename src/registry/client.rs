@@ -149,11 +149,11 @@ impl Client {
         for url in &self.urls {
             let began = Instant::now();
             let answer = self.ask_one(url, question).await;
-            let label = match &answer {
-                Ok(answer) => answer.label(),
-                Err(problem) => problem.label(),
+            let result = match &answer {
+                Ok(answer) => answer.result(),
+                Err(problem) => problem.result(),
             };
-            metrics::registry_asked(label, began.elapsed());
+            metrics::registry_asked(result, began.elapsed());
             match answer {
                 Ok(Answer::Absent { .. }) => absent = answer.ok(),
                 Ok(answer) => return Ok(answer),

@@ -199,7 +199,7 @@ impl Registry {
         {
             if !open.told {
                 open.told = true;
-                warn!(%id, message, grace = ?self.grace, "the registry does not know the schema of a record; its partition is held");
+                warn!(%id, message, grace = ?self.grace, "the registry does not know the schema of a record; partitions that wait for it are held");
             }
             // Not later than the grace ends: nobody waits longer than was said.
             let wait = spread(&self.random, id, &mut open.back_off);
@@ -219,7 +219,7 @@ impl Registry {
             open.absent_since = None;
             if !open.told {
                 open.told = true;
-                warn!(%id, error = %trouble, "no schema for a record; its partition is held and the registry is asked again");
+                warn!(%id, error = %trouble, "no schema for a record; partitions that wait for it are held and the registry is asked again");
             }
             open.due = Some(now + spread(&self.random, id, &mut open.back_off));
         }

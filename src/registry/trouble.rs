@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::telemetry::metrics::RegistryResult;
+
 /// A question that was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the registry at {url} gave no answer about {about}: {problem}")]
@@ -54,15 +56,17 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// A metric label: never rename one.
-    pub const fn label(&self) -> &'static str {
+    /// As it is counted.
+    pub const fn result(&self) -> RegistryResult {
         match self {
-            Self::Unreachable { .. } => "unreachable",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Forbidden { .. } => "forbidden",
-            Self::Redirect { .. } | Self::NoRegistry | Self::Html => "no_registry",
-            Self::Status { .. } => "failed",
-            Self::TooLong { .. } | Self::NotJson { .. } | Self::Shape { .. } => "garbage",
+            Self::Unreachable { .. } => RegistryResult::Unreachable,
+            Self::TimedOut { .. } => RegistryResult::TimedOut,
+            Self::Forbidden { .. } => RegistryResult::Forbidden,
+            Self::Redirect { .. } | Self::NoRegistry | Self::Html => RegistryResult::NoRegistry,
+            Self::Status { .. } => RegistryResult::Failed,
+            Self::TooLong { .. } | Self::NotJson { .. } | Self::Shape { .. } => {
+                RegistryResult::Garbage
+            }
         }
     }
 }

@@ -87,6 +87,54 @@ impl RestoreResult {
     }
 }
 
+/// What came of a question to the Schema Registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistryResult {
+    Found,
+    /// It says that there is none.
+    NotFound,
+    /// It understood and says no.
+    Declined,
+    Unreachable,
+    TimedOut,
+    /// 401 or 403.
+    Forbidden,
+    /// Something answers, and it is no registry.
+    NoRegistry,
+    /// A status that is no answer.
+    Failed,
+    /// An answer that says nothing.
+    Garbage,
+}
+
+impl RegistryResult {
+    pub const ALL: [Self; 9] = [
+        Self::Found,
+        Self::NotFound,
+        Self::Declined,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Forbidden,
+        Self::NoRegistry,
+        Self::Failed,
+        Self::Garbage,
+    ];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::NotFound => "not_found",
+            Self::Declined => "declined",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Forbidden => "forbidden",
+            Self::NoRegistry => "no_registry",
+            Self::Failed => "failed",
+            Self::Garbage => "garbage",
+        }
+    }
+}
+
 /// What a lane met in one round.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoundCounts {
@@ -116,6 +164,9 @@ pub(super) fn describe() {
     }
     for result in RestoreResult::ALL {
         counter!(RESTORE_ATTEMPTS, "result" => result.label()).absolute(0);
+    }
+    for result in RegistryResult::ALL {
+        counter!(REGISTRY_REQUESTS, "result" => result.label()).absolute(0);
     }
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
@@ -280,8 +331,8 @@ pub fn restored(took: Duration) {
 }
 
 /// A question to the registry ended, and how.
-pub fn registry_asked(result: &'static str, took: Duration) {
-    counter!(REGISTRY_REQUESTS, "result" => result).increment(1);
+pub fn registry_asked(result: RegistryResult, took: Duration) {
+    counter!(REGISTRY_REQUESTS, "result" => result.label()).increment(1);
     histogram!(REGISTRY_SECONDS).record(took.as_secs_f64());
 }
 
@@ -344,7 +395,7 @@ mod tests {
         restore_attempt(RestoreResult::FurtherBack);
         replayed(23, took);
         restored(took);
-        registry_asked("found", took);
+        registry_asked(RegistryResult::Found, took);
         schema_holds(1);
     }
 
