@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::certificates::{Authority, STORE_PASSWORD};
 use crate::cluster::Cluster;
 use crate::process::{Process, Signal, output};
 use crate::tools::{Tools, variable};
@@ -62,6 +63,48 @@ enum Purpose {
     Load,
 }
 
+/// How the second listener lets clients in.
+struct Login {
+    protocol: &'static str,
+    properties: String,
+}
+
+impl Login {
+    /// [`SASL_USER`], in the clear.
+    fn password() -> Self {
+        let (user, password) = SASL_USER;
+        let protocol = "SASL_PLAINTEXT";
+        let properties = format!(
+            "\
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}=\"{password}\";"
+        );
+        Self {
+            protocol,
+            properties,
+        }
+    }
+
+    fn secured(authority: &Authority) -> Self {
+        let protocol = "SASL_SSL";
+        let properties = format!(
+            "\
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PKCS12
+ssl.keystore.location={store}
+ssl.keystore.password={STORE_PASSWORD}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS",
+            store = authority.broker_store().display(),
+        );
+        Self {
+            protocol,
+            properties,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Ports {
     plain: u16,
@@ -80,7 +123,18 @@ impl Kafka {
         Self::start_for(Purpose::Load)
     }
 
+    /// A broker whose second listener speaks TLS with the authority's certificate and asks for a login by
+    /// SCRAM-SHA-512, and that lets nobody do what no ACL allows. Who comes by [`Self::cluster`] is its
+    /// administrator.
+    pub fn start_secured(authority: &Authority) -> Result<Self> {
+        Self::start_with(Purpose::Tests, &Login::secured(authority))
+    }
+
     fn start_for(purpose: Purpose) -> Result<Self> {
+        Self::start_with(purpose, &Login::password())
+    }
+
+    fn start_with(purpose: Purpose, login: &Login) -> Result<Self> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -91,7 +145,10 @@ impl Kafka {
                 ports: Ports::free()?,
                 purpose,
             };
-            fs::write(kafka.properties(), properties(&kafka.folder, kafka.ports))?;
+            fs::write(
+                kafka.properties(),
+                properties(&kafka.folder, kafka.ports, login),
+            )?;
             kafka.format()?;
             match kafka.resume() {
                 Ok(()) => return Ok(kafka),
@@ -105,7 +162,8 @@ impl Kafka {
         Cluster::new(format!("127.0.0.1:{}", self.ports.plain))
     }
 
-    /// The address of the listener that asks for [`SASL_USER`].
+    /// The address of the listener that asks for a login: that of [`SASL_USER`], or where the broker was
+    /// [started secured](Self::start_secured), of a user of its own.
     pub fn sasl_brokers(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sasl)
     }
@@ -218,13 +276,16 @@ fn bind() -> Result<TcpListener> {
 
 /// The broker's defaults, but for: one node, few internal partitions, no waiting for members that
 /// may join, and prompt ending of transactions that timed out.
-fn properties(folder: &Path, ports: Ports) -> String {
+fn properties(folder: &Path, ports: Ports, login: &Login) -> String {
     let Ports {
         plain,
         sasl,
         controller,
     } = ports;
-    let (user, password) = SASL_USER;
+    let Login {
+        protocol,
+        properties,
+    } = login;
     let logs = folder.join("logs");
     format!(
         "\
@@ -232,12 +293,11 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{plain},{protocol}://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},{protocol}://127.0.0.1:{sasl}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,{protocol}:{protocol},CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}=\"{password}\";
+{properties}
 log.dirs={logs}
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4

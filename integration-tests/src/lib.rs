@@ -4,10 +4,13 @@
 //! Every process started here is killed with the value that owns it, and by the kernel if the test
 //! process itself is killed. Every wait is for a condition and has a deadline ([`wait`]).
 
+pub mod certificates;
 pub mod cluster;
+pub mod conversation;
 pub mod forecast;
 pub mod kafka;
 pub mod observation;
+pub mod permissions;
 pub mod process;
 pub mod read;
 pub mod registry;

@@ -146,6 +146,11 @@ impl Job {
         format!("{}-dead-letters", self.name)
     }
 
+    /// The consumer group.
+    pub fn group(&self) -> &str {
+        &self.name
+    }
+
     /// The folder with the writer schemas that the workers know.
     pub fn schemas(&self) -> &Path {
         &self.schemas

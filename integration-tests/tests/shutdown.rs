@@ -62,6 +62,33 @@ fn a_second_signal_ends_a_worker_that_cannot_finish() -> Result<()> {
     scenario.ensure_output_as_undisturbed()
 }
 
+#[test]
+fn a_worker_that_cannot_finish_ends_within_its_grace_period() -> Result<()> {
+    const GRACE: Duration = Duration::from_secs(16);
+    let kafka = Kafka::start()?;
+    let mut scenario = Scenario::new(kafka.cluster(), "out-of-grace", 4, |job| {
+        small_rounds(job).set("WORKER__GRACE_PERIOD", "16s")
+    })?;
+    let mut transactions = Transactions::watch(&scenario.cluster)?;
+    let mut worker = at_work(&mut scenario)?;
+    scenario.stop_in_transaction(&mut worker, &mut transactions)?;
+    // The transaction's coordinator is silent, and closes no connection.
+    kafka.signal(Signal::Stop)?;
+    worker.signal(Signal::Continue)?;
+    worker.signal(Signal::Terminate)?;
+    let status = worker.wait_for_end(GRACE + AT_ONCE)?;
+    let said = worker.log()?;
+    ensure!(status.code() == Some(1), "{status}\n{said}");
+    let last = said.lines().last().unwrap_or_default();
+    ensure!(
+        last.starts_with("foretell: "),
+        "it does not say why:\n{said}"
+    );
+    kafka.signal(Signal::Continue)?;
+    scenario.run_to_end()?;
+    scenario.ensure_output_as_undisturbed()
+}
+
 /// Hundreds of transactions, so that a signal finds the work in the middle.
 fn small_rounds(job: Job) -> Job {
     job.set("COMMIT__INTERVAL_MIN", "0ms")

@@ -104,7 +104,7 @@ impl App {
             &config.topics.forecasts,
             &config.topics.dead_letters,
         ];
-        let found = probe(&client, &topics, PROBE_TIMEOUT)?;
+        let found = probe(&client, &config.kafka.group_id, &topics, PROBE_TIMEOUT)?;
         let partitions = found
             .first()
             .map_or(NonZeroU32::MIN, |topic| topic.partitions);

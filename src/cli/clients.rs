@@ -1,33 +1,30 @@
 //! Kafka clients of the commands: how they connect, and how they say why they could not.
 //!
-//! A [`Connection`] is the part of librdkafka's configuration that every client shares. librdkafka
-//! answers an unreachable broker with a time-out and reports the cause aside; [`Troubles`] keeps it.
-//! These clients never belong to a consumer group and never open a transaction.
+//! A [`Connection`] is the part of librdkafka's configuration that every client shares. These clients
+//! never belong to a consumer group and never open a transaction.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
-use tokio::time::Instant;
 
 use crate::config::{Config, ConfigErrors, Environment, Kafka, Properties, Topics};
+use crate::consume::contact;
+pub use crate::consume::contact::{SERVE, Troubles, Unreachable};
 
 /// How long a command waits for a broker before it gives up.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// How long a broker may take to tell its settings.
 const SETTINGS_MAX: Duration = Duration::from_secs(3);
-
-/// One slice of that wait, after which the cause of a failure is looked at.
-const CONNECT_SLICE: Duration = Duration::from_millis(500);
 
 /// How to reach a cluster.
 #[derive(Clone)]
@@ -173,75 +170,6 @@ pub fn reader(connection: &Connection) -> Result<(BaseConsumer<Troubles>, Troubl
     Ok((consumer, troubles))
 }
 
-/// The last trouble that a client reported aside.
-#[derive(Clone, Debug, Default)]
-pub struct Troubles(Arc<Mutex<Option<Trouble>>>);
-
-#[derive(Clone, Debug)]
-struct Trouble {
-    code: Option<RDKafkaErrorCode>,
-    reason: String,
-}
-
-impl ClientContext for Troubles {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(?level, facility, message, "librdkafka");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.note(&error, reason);
-    }
-}
-
-impl ConsumerContext for Troubles {}
-
-impl Troubles {
-    /// Keeps the cause. "All brokers down" says nothing beyond the cause that came before it.
-    pub fn note(&self, error: &KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if code == Some(RDKafkaErrorCode::AllBrokersDown) && last.is_some() {
-            return;
-        }
-        *last = Some(Trouble {
-            code,
-            reason: reason.to_owned(),
-        });
-    }
-
-    fn last(&self) -> Option<Trouble> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-/// Why a cluster did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Unreachable {
-    #[error("a Kafka client cannot be made of this configuration: {0}")]
-    Config(KafkaError),
-    #[error(
-        "the broker {brokers} refused the user name, the password or the mechanism: {reason}. Check sasl.* in [kafka.properties]"
-    )]
-    Refused { brokers: String, reason: String },
-    #[error(
-        "no TLS connection to {brokers}: {reason}. Check security.protocol and ssl.* in [kafka.properties]"
-    )]
-    Tls { brokers: String, reason: String },
-    #[error("the host name of {brokers} is not known: {reason}")]
-    Host { brokers: String, reason: String },
-    #[error(
-        "no answer from Kafka at {brokers} within {} s: {reason}. Is it running, and is that its address?", waited.as_secs()
-    )]
-    NoAnswer {
-        brokers: String,
-        waited: Duration,
-        reason: String,
-    },
-}
-
 /// Asks for all topics, which unlike asking for one never creates it. `serve` lets the client hand
 /// over its reports.
 pub fn metadata<C: ClientContext>(
@@ -249,51 +177,8 @@ pub fn metadata<C: ClientContext>(
     (connection, troubles): (&Connection, &Troubles),
     serve: impl Fn(),
 ) -> Result<Metadata, Unreachable> {
-    let brokers = || connection.brokers.clone();
-    let give_up = Instant::now() + CONNECT_MAX;
-    loop {
-        let slice_end = Instant::now() + CONNECT_SLICE;
-        let error = match client.fetch_metadata(None, CONNECT_SLICE) {
-            Ok(metadata) => return Ok(metadata),
-            Err(error) => error,
-        };
-        serve();
-        let trouble = troubles.last();
-        let reason = trouble
-            .as_ref()
-            .map_or_else(|| error.to_string(), |it| it.reason.clone());
-        match trouble.and_then(|trouble| trouble.code) {
-            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
-                return Err(Unreachable::Refused {
-                    brokers: brokers(),
-                    reason,
-                });
-            }
-            Some(RDKafkaErrorCode::SSL) => {
-                return Err(Unreachable::Tls {
-                    brokers: brokers(),
-                    reason,
-                });
-            }
-            Some(RDKafkaErrorCode::Resolve) => {
-                return Err(Unreachable::Host {
-                    brokers: brokers(),
-                    reason,
-                });
-            }
-            _ => {}
-        }
-        if Instant::now() >= give_up {
-            let waited = CONNECT_MAX;
-            return Err(Unreachable::NoAnswer {
-                brokers: brokers(),
-                waited,
-                reason,
-            });
-        }
-        // A refused connection answers at once; the slice keeps this from spinning.
-        std::thread::sleep(slice_end.saturating_duration_since(Instant::now()));
-    }
+    let asked = (connection.brokers(), troubles);
+    contact::ask(client, None, asked, CONNECT_MAX, serve)
 }
 
 /// Partitions of a topic, or `None` if there is no such topic.
@@ -364,6 +249,7 @@ pub mod test_reader {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::message::Message;
     use rdkafka::{Offset, TopicPartitionList};
+    use tokio::time::Instant;
 
     use super::*;
 

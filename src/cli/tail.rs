@@ -171,7 +171,7 @@ fn assign(
     from: Moment,
 ) -> Result<(BaseConsumer<Troubles>, i32), TailError> {
     let (consumer, troubles) = clients::reader(connection).map_err(Unreachable::Config)?;
-    let serve = || drop(consumer.poll(Duration::ZERO));
+    let serve = || drop(consumer.poll(clients::SERVE));
     let metadata = clients::metadata(consumer.client(), (connection, &troubles), serve)?;
     let partitions = clients::partitions(&metadata, topic).ok_or_else(|| TailError::NoTopic {
         topic: topic.to_owned(),

@@ -1,18 +1,18 @@
 //! Client configuration that every Kafka client of the worker shares, and the first contact.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::time::Instant;
 
-use crate::permission::is_refusal;
+use super::contact::{self, Troubles, Unreachable};
+use crate::permission::{is_forbidden, is_refusal};
 
 /// What every client needs: where the brokers are and how to be let in.
 #[derive(Clone)]
@@ -53,22 +53,8 @@ impl ClientSettings {
 /// Why the brokers could not be used at start.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error(
-        "the Kafka client refuses its configuration: {reason}; look at [kafka] and [kafka.properties]"
-    )]
-    Configuration { reason: String },
-    #[error(
-        "no broker of {brokers} answered within {waited:?}{last}; check kafka.brokers, the network and that the broker runs"
-    )]
-    Unreachable {
-        brokers: String,
-        waited: Duration,
-        last: LastError,
-    },
-    #[error(
-        "the brokers at {brokers} refused the login{last}; check sasl.username, sasl.password and security.protocol in [kafka.properties]"
-    )]
-    Authentication { brokers: String, last: LastError },
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     #[error("topic {topic} does not exist on {brokers}; create it with `foretell topics create`")]
     MissingTopic { topic: String, brokers: String },
     #[error("topic {topic} on {brokers} cannot be used yet: {reason}; are its brokers up?")]
@@ -82,24 +68,12 @@ pub enum ConnectError {
     )]
     Compacted { topic: String, policy: String },
     #[error(
-        "no access to topic {topic}: {reason}; grant the worker's principal the ACLs that docs/runbook.md lists"
+        "no access to {what}: {reason}; grant the worker's principal the ACLs that docs/runbook.md lists"
     )]
     Forbidden {
-        topic: String,
+        what: String,
         reason: RDKafkaErrorCode,
     },
-}
-
-/// What librdkafka said last, where it said anything.
-#[derive(Clone, Debug, Default)]
-pub struct LastError(Option<String>);
-
-impl fmt::Display for LastError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .as_ref()
-            .map_or(Ok(()), |text| write!(f, " (last error: {text})"))
-    }
 }
 
 /// A topic that was found, with its partitions.
@@ -108,158 +82,144 @@ pub struct Reachable {
     pub partitions: NonZeroU32,
 }
 
-/// Looks for `topics` and gives up after `timeout`.
+/// Looks for `topics`, the input first, and whether the group may be used. Gives up after `timeout`.
 ///
 /// # Errors
 /// A sentence for each way in which a cluster cannot be used: unreachable, login refused, topic
-/// missing or forbidden.
+/// missing or forbidden, group forbidden.
 pub fn probe(
     client: &ClientSettings,
+    group_id: &str,
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Vec<Reachable>, ConnectError> {
-    let consumer: BaseConsumer<Listener> = client
+    let troubles = Troubles::default();
+    let consumer: BaseConsumer<Troubles> = client
         .config()
-        .create_with_context(Listener::default())
-        .map_err(|error| ConnectError::Configuration {
-            reason: error.to_string(),
-        })?;
-    topics
+        .set("group.id", group_id)
+        // A predecessor's open transaction is for the restore to wait for.
+        .set("isolation.level", "read_uncommitted")
+        .create_with_context(troubles.clone())
+        .map_err(Unreachable::Config)?;
+    let probe = Probe {
+        consumer,
+        brokers: &client.brokers,
+        troubles,
+        refused: Cell::new(None),
+        timeout,
+    };
+    let found = topics
         .iter()
-        .map(|topic| probe_topic(&consumer, client, topic, timeout))
-        .collect()
+        .map(|topic| probe.topic(topic))
+        .collect::<Result<_, _>>()?;
+    if let Some(input) = topics.first() {
+        probe.group(group_id, input)?;
+    }
+    Ok(found)
 }
 
-/// Error events looked through for the reason of a failed contact.
+/// Reports taken from the client in one go.
 const EVENTS_MAX: usize = 100;
 /// Wait before a topic that has no leader yet is looked for again.
 const LEADER_WAIT: Duration = Duration::from_millis(100);
+/// One question about the group, after which it is looked whether it was refused.
+const GROUP_SLICE: Duration = Duration::from_millis(500);
+/// How long the group's coordinator may take to say whether the group may be used. Where it does not,
+/// joining the group will tell.
+const GROUP_WAIT_MAX: Duration = Duration::from_secs(5);
 
-fn probe_topic(
-    consumer: &BaseConsumer<Listener>,
-    client: &ClientSettings,
-    topic: &str,
+struct Probe<'a> {
+    consumer: BaseConsumer<Troubles>,
+    brokers: &'a str,
+    troubles: Troubles,
+    /// The client tells once that the group is refused, and may do so before it is asked.
+    refused: Cell<Option<RDKafkaErrorCode>>,
     timeout: Duration,
-) -> Result<Reachable, ConnectError> {
-    let (name, brokers) = (topic.to_owned(), client.brokers.clone());
-    let began = Instant::now();
-    loop {
-        let metadata = consumer
-            .fetch_metadata(Some(topic), timeout)
-            .map_err(|error| {
-                // The reasons arrive as events of their own.
-                for _ in 0..EVENTS_MAX {
-                    match consumer.poll(Duration::ZERO) {
-                        Some(Err(event)) => consumer.context().note_error(&event),
-                        Some(Ok(_)) | None => break,
-                    }
+}
+
+impl Probe<'_> {
+    fn topic(&self, topic: &str) -> Result<Reachable, ConnectError> {
+        let (name, brokers) = (topic.to_owned(), self.brokers.to_owned());
+        let began = Instant::now();
+        loop {
+            let metadata = contact::ask(
+                self.consumer.client(),
+                Some(topic),
+                (self.brokers, &self.troubles),
+                self.timeout,
+                || self.serve(),
+            )?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let count = found.map_or(0, |found| found.partitions().len());
+            let partitions = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
+            let error = found
+                .and_then(rdkafka::metadata::MetadataTopic::error)
+                .map(RDKafkaErrorCode::from);
+            match (error, partitions) {
+                (None, Some(partitions)) => return Ok(Reachable { partitions }),
+                (Some(reason), _) if is_refusal(reason) => {
+                    return Err(ConnectError::Forbidden {
+                        what: format!("topic {name}"),
+                        reason,
+                    });
                 }
-                consumer.context().explain(&error, &client.brokers, timeout)
-            })?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let count = found.map_or(0, |found| found.partitions().len());
-        let partitions = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
-        let error = found
-            .and_then(rdkafka::metadata::MetadataTopic::error)
-            .map(RDKafkaErrorCode::from);
-        match (error, partitions) {
-            (None, Some(partitions)) => return Ok(Reachable { partitions }),
-            (Some(reason), _) if is_refusal(reason) => {
+                (None, None)
+                | (
+                    Some(
+                        RDKafkaErrorCode::UnknownTopicOrPartition
+                        | RDKafkaErrorCode::UnknownTopic
+                        | RDKafkaErrorCode::UnknownPartition,
+                    ),
+                    _,
+                ) => {
+                    return Err(ConnectError::MissingTopic {
+                        topic: name,
+                        brokers,
+                    });
+                }
+                // A topic made a moment ago has no leader yet.
+                (Some(reason), _) if began.elapsed() > self.timeout => {
+                    return Err(ConnectError::TopicUnavailable {
+                        topic: name,
+                        brokers,
+                        reason,
+                    });
+                }
+                (Some(_), _) => std::thread::park_timeout(LEADER_WAIT),
+            }
+        }
+    }
+
+    /// Asks for a committed offset, which nobody needs: what matters is whether the answer is a refusal.
+    fn group(&self, group_id: &str, topic: &str) -> Result<(), ConnectError> {
+        let mut asked = TopicPartitionList::with_capacity(1);
+        asked.add_partition(topic, 0);
+        let began = Instant::now();
+        while began.elapsed() < GROUP_WAIT_MAX {
+            let answer = self.consumer.committed_offsets(asked.clone(), GROUP_SLICE);
+            self.serve();
+            let refused = match answer {
+                Ok(_) => return Ok(()),
+                Err(error) if is_forbidden(&error) => error.rdkafka_error_code(),
+                Err(_) => self.refused.get(),
+            };
+            if let Some(reason) = refused {
                 return Err(ConnectError::Forbidden {
-                    topic: name,
+                    what: format!("group {group_id}"),
                     reason,
                 });
             }
-            (None, None)
-            | (
-                Some(
-                    RDKafkaErrorCode::UnknownTopicOrPartition
-                    | RDKafkaErrorCode::UnknownTopic
-                    | RDKafkaErrorCode::UnknownPartition,
-                ),
-                _,
-            ) => {
-                return Err(ConnectError::MissingTopic {
-                    topic: name,
-                    brokers,
-                });
-            }
-            // A topic made a moment ago has no leader yet.
-            (Some(reason), _) if began.elapsed() > timeout => {
-                return Err(ConnectError::TopicUnavailable {
-                    topic: name,
-                    brokers,
-                    reason,
-                });
-            }
-            (Some(_), _) => std::thread::park_timeout(LEADER_WAIT),
         }
+        Ok(())
+    }
+
+    /// Takes the client's reports: causes go to the context, a refused group comes as an error.
+    fn serve(&self) {
+        let refused = (0..EVENTS_MAX)
+            .map_while(|_| self.consumer.poll(contact::SERVE))
+            .filter_map(|event| event.err()?.rdkafka_error_code())
+            .filter(|code| is_refusal(*code))
+            .last();
+        self.refused.set(refused.or(self.refused.get()));
     }
 }
-
-/// Remembers the last error event, which is where librdkafka explains a login that failed.
-#[derive(Clone, Debug, Default)]
-struct Listener {
-    last: Arc<Mutex<Option<(bool, String)>>>,
-}
-
-impl Listener {
-    fn note(&self, authentication: bool, text: &str) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // A refused login is followed by "all brokers down": keep the cause, not the effect.
-        if !last
-            .as_ref()
-            .is_some_and(|(was_authentication, _)| *was_authentication)
-        {
-            *last = Some((authentication, text.to_owned()));
-        }
-    }
-
-    fn note_error(&self, error: &KafkaError) {
-        let authentication = matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
-        );
-        self.note(authentication, &error.to_string());
-    }
-
-    fn explain(&self, error: &KafkaError, brokers: &str, waited: Duration) -> ConnectError {
-        let last = self
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let brokers = brokers.to_owned();
-        match last {
-            Some((true, text)) => ConnectError::Authentication {
-                brokers,
-                last: LastError(Some(text)),
-            },
-            Some((false, text)) => ConnectError::Unreachable {
-                brokers,
-                waited,
-                last: LastError(Some(text)),
-            },
-            None => ConnectError::Unreachable {
-                brokers,
-                waited,
-                last: LastError(Some(error.to_string())),
-            },
-        }
-    }
-}
-
-impl ClientContext for Listener {
-    fn error(&self, error: KafkaError, _reason: &str) {
-        self.note_error(&error);
-    }
-
-    fn log(&self, _level: rdkafka::config::RDKafkaLogLevel, _fac: &str, message: &str) {
-        let authentication = message.to_ascii_lowercase().contains("authentication");
-        if authentication {
-            self.note(true, message);
-        }
-    }
-}
-
-impl ConsumerContext for Listener {}

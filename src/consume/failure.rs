@@ -36,7 +36,7 @@ pub enum PollError {
     )]
     Damaged { topic: String, error: KafkaError },
     #[error(
-        "reading {topic} has been refused for {waited:?}: {error}; grant the worker's principal READ and DESCRIBE on the topic and the group, as docs/runbook.md lists, then restart: it resumes from what was committed"
+        "reading {topic} has been refused for {waited:?}: {error}; grant the worker's principal READ on the topic and the group, as docs/runbook.md lists, then restart: it resumes from what was committed"
     )]
     Forbidden {
         topic: String,

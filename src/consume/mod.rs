@@ -6,6 +6,7 @@
 //! Nothing here decodes, computes or commits.
 
 mod client;
+pub mod contact;
 mod failure;
 mod group;
 mod group_metadata;

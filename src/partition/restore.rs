@@ -60,7 +60,7 @@ pub enum RestoreError {
         log_end: NextOffset,
     },
     #[error(
-        "restoring partition {partition} has been refused for {waited:?}: {error}; grant the worker's principal READ and DESCRIBE on the topic and the group, as docs/runbook.md lists, then restart"
+        "restoring partition {partition} has been refused for {waited:?}: {error}; grant the worker's principal READ on the topic and the group, as docs/runbook.md lists, then restart"
     )]
     Forbidden {
         partition: PartitionId,

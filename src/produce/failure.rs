@@ -46,6 +46,14 @@ pub enum CommitError {
         error: KafkaError,
         waited: Duration,
     },
+    /// librdkafka lets a producer that was refused its transactional id do nothing any more.
+    #[error(
+        "transactions as {transactional_id} are refused: {error}; grant the worker's principal WRITE on this transactional id, as docs/runbook.md lists, then restart: it resumes from what was committed"
+    )]
+    ForbiddenId {
+        transactional_id: String,
+        error: KafkaError,
+    },
     #[error(
         "another consumer of the group has taken this worker's group.instance.id: {error}; give every worker a worker.id of its own"
     )]
@@ -157,7 +165,7 @@ pub(super) fn indefinite(step: &'static str, error: KafkaError) -> Attempt {
     Attempt::End(CommitError::Indefinite { step, error })
 }
 
-fn is_abortable(error: &KafkaError) -> bool {
+pub(super) fn is_abortable(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(cause) if cause.txn_requires_abort() && !cause.is_fatal())
 }
 
@@ -201,8 +209,21 @@ fn is_local(error: &KafkaError) -> bool {
     )
 }
 
+/// librdkafka has given up a record because of something else.
+pub(super) fn is_purged(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => true,
+        Some(_) | None => false,
+    }
+}
+
 pub(super) fn is_fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(cause) if cause.is_fatal())
+}
+
+/// The broker refuses the transactional id; nothing was committed with it since.
+pub(super) fn is_refused_id(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)
 }
 
 #[cfg(test)]

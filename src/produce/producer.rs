@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::deliveries::{Deliveries, FailedDelivery};
 use super::failure::{
-    Attempt, CommitError, SizeLimit, SourceRange, indefinite, is_fatal, is_retriable,
-    is_unanswered, triage,
+    Attempt, CommitError, SizeLimit, SourceRange, indefinite, is_abortable, is_fatal, is_purged,
+    is_refused_id, is_retriable, is_unanswered, triage,
 };
 use super::output::{Destination, Output, OutputBatch};
 use super::settings::{Guarantee, ProducerSettings};
@@ -71,6 +71,23 @@ impl OutputProducer {
         batches: &[OutputBatch],
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
+        let refused = match self.transact_once(batches, group) {
+            Err(Attempt::End(CommitError::Indefinite { error, .. })) if is_refused_id(&error) => {
+                error
+            }
+            result => return result,
+        };
+        Err(Attempt::End(CommitError::ForbiddenId {
+            transactional_id: self.settings.transactional_id.clone(),
+            error: refused,
+        }))
+    }
+
+    fn transact_once(
+        &self,
+        batches: &[OutputBatch],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
         self.producer.context().take();
         self.producer
@@ -91,18 +108,33 @@ impl OutputProducer {
         Err(attempt)
     }
 
-    /// The failed delivery behind an attempt, where there is one: librdkafka answers the calls after
-    /// it with its own state.
+    /// What is behind an attempt: librdkafka answers the calls after a failure with its own state, and
+    /// gives up the records of a transaction that has failed without saying why.
     fn explained(&self, attempt: Attempt, batches: &[OutputBatch]) -> Attempt {
         self.producer.poll(Duration::ZERO);
-        match (attempt, self.producer.context().take()) {
-            (Attempt::Again { .. }, Some(failed))
-                if failed.is_too_large() || is_forbidden(&failed.error) =>
-            {
-                self.undelivered(failed, batches)
-            }
-            (attempt, _) => attempt,
+        let failed = self.producer.context().take();
+        match attempt {
+            Attempt::Again { step, error } => match failed {
+                Some(failed) if failed.is_too_large() || is_forbidden(&failed.error) => {
+                    self.undelivered(failed, batches)
+                }
+                Some(_) | None if is_purged(&error) => match self.cause() {
+                    Some(cause) => triage(producing_any(batches), cause),
+                    None => Attempt::Again { step, error },
+                },
+                Some(_) | None => Attempt::Again { step, error },
+            },
+            Attempt::End(error) => Attempt::End(error),
         }
+    }
+
+    /// Why the transaction has failed. Beginning one while one is open does nothing, and is answered
+    /// with that.
+    fn cause(&self) -> Option<KafkaError> {
+        let answer = self.producer.begin_transaction();
+        answer
+            .err()
+            .filter(|error| is_abortable(error) || is_fatal(error))
     }
 
     fn transact_begun(
@@ -311,5 +343,15 @@ impl OutputProducer {
                 Err(_) => self.serve(),
             }
         }
+    }
+}
+
+/// A step that adds all topics of `batches` to the transaction at once.
+fn producing_any(batches: &[OutputBatch]) -> &'static str {
+    let mut outputs = batches.iter().flat_map(OutputBatch::iter);
+    if outputs.any(|output| output.destination == Destination::DeadLetters) {
+        "producing forecasts and dead letters"
+    } else {
+        "producing forecasts"
     }
 }

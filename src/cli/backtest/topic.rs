@@ -4,7 +4,6 @@
 //! membership in any group, nothing committed and nothing written.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 
@@ -147,7 +146,7 @@ impl Topic {
 
 fn partitions(connection: &Connection, topic: &str) -> Result<NonZeroU32, TopicError> {
     let (consumer, troubles) = clients::reader(connection).map_err(Unreachable::Config)?;
-    let serve = || drop(consumer.poll(Duration::ZERO));
+    let serve = || drop(consumer.poll(clients::SERVE));
     let metadata = clients::metadata(consumer.client(), (connection, &troubles), serve)?;
     clients::partitions(&metadata, topic)
         .and_then(|count| u32::try_from(count).ok())

@@ -90,7 +90,7 @@ impl Selection {
 impl<'a> Scanner<'a> {
     pub(super) fn connect(connection: &'a Connection, topic: &'a str) -> Result<Self, ScanError> {
         let (consumer, troubles) = clients::reader(connection).map_err(Unreachable::Config)?;
-        let serve = || drop(consumer.poll(Duration::ZERO));
+        let serve = || drop(consumer.poll(clients::SERVE));
         let metadata = clients::metadata(consumer.client(), (connection, &troubles), serve)?;
         let partitions =
             clients::partitions(&metadata, topic).ok_or_else(|| ScanError::NoTopic {

@@ -80,11 +80,12 @@ pub(super) fn report(arguments: &Arguments, config: &Config) -> Result<Report, F
         ..client_settings(config)
     };
     let topic = config.topics.observations.as_str();
-    let found = probe(&client, &[topic], PROBE_TIMEOUT)?;
+    let group = &config.kafka.group_id;
+    let found = probe(&client, group, &[topic], PROBE_TIMEOUT)?;
     let partitions = found.first().map_or(NonZeroU32::MIN, |one| one.partitions);
     let asker = Asker {
         arguments,
-        replayer: Replayer::new(&client, &config.kafka.group_id, topic)?,
+        replayer: Replayer::new(&client, group, topic)?,
         settings: restore_settings(config, windows(config)?, decoder(config)?, Schemas::none()),
         registry: registry(config)?,
         model: InForce {

@@ -134,7 +134,7 @@ impl Sender {
             .producer()
             .create_with_context(Deliveries(Arc::clone(&ledger)))
             .map_err(Unreachable::Config)?;
-        let serve = || producer.poll(Duration::ZERO);
+        let serve = || producer.poll(clients::SERVE);
         let metadata = clients::metadata(producer.client(), (connection, &ledger.troubles), serve)?;
         if clients::partitions(&metadata, topic).is_none() {
             return Err(SendError::NoTopic {

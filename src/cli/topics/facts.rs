@@ -77,7 +77,7 @@ pub(super) struct Facts {
 /// Asks the cluster.
 pub(super) fn gather(connection: &Connection, config: &Config) -> Result<Facts, Unreachable> {
     let (reader, troubles) = group_reader(connection, &config.kafka.group_id)?;
-    let serve = || drop(reader.poll(Duration::ZERO));
+    let serve = || drop(reader.poll(clients::SERVE));
     let metadata = clients::metadata(reader.client(), (connection, &troubles), serve)?;
     let mut topics = [
         (Role::Observations, &config.topics.observations),
