@@ -211,11 +211,14 @@ def main():
             sys.exit(f"{where}: the backtest does not tell of {list(of)}")
     if wanted:
         sys.exit(f"the backtest does not tell of {list(wanted)}")
+    naives = dict(scaled)
     for found in report["overall"]:
         where = found["horizon"], found["forecaster"]
         right = scaled.pop(where)
         compared(where, found["averaged"], len(right))
         compared(where, found["scaled_mae"], np.mean(right))
+        for name, naive in [("last_value_scaled_mae", "last value"), ("seasonal_scaled_mae", "seasonal-naive")]:
+            compared((*where, name), found[name], np.mean(naives[where[0], naive]))
     if scaled:
         sys.exit(f"the backtest does not tell of {list(scaled)}")
     print(json.dumps({"compared": compared.count}))

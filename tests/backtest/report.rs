@@ -98,6 +98,49 @@ fn the_windows_do_not_depend_on_which_models_run_beside() {
 }
 
 #[test]
+fn a_model_of_fewer_targets_is_held_against_the_naive_ones_on_its_own() {
+    let two_targets = "tests/models/linear_recursive.onnx";
+    let models = ["-m", "demo/gru.onnx", "-m", two_targets, SAMPLE];
+    let options = [
+        "--season",
+        "off",
+        "--horizons",
+        "1",
+        "--per-series",
+        "--json",
+    ];
+    let ran = backtest(&[&models[..], &options].concat());
+    let report: serde_json::Value = serde_json::from_str(&ran.shown).expect("JSON");
+    let overall = report["overall"].as_array().expect("a list");
+    let of = |name: &str| overall.iter().find(|it| it["forecaster"] == name);
+    let (all, one) = (of("gru").expect("gru"), of("linear-recursive").expect("it"));
+    assert_eq!((&all["averaged"], &one["averaged"]), (&9.into(), &6.into()));
+    // Its share of the naive errors, from the errors of every series.
+    let both = |errors: &&serde_json::Value| {
+        errors["target"] != "rnti_count" && errors["series"].is_string()
+    };
+    let errors: Vec<_> = report["errors"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(both)
+        .collect();
+    let scaled = |pair: &&serde_json::Value| {
+        let figures = pair["forecasters"].as_array().expect("a list");
+        let naive = figures
+            .iter()
+            .find(|it| it["forecaster"] == "last value")
+            .expect("it");
+        naive["mae"].as_f64().expect("a number") / pair["deviation"].as_f64().expect("a number")
+    };
+    let expected = errors.iter().map(scaled).sum::<f64>() / 6.0;
+    let found = one["last_value_scaled_mae"].as_f64().expect("a number");
+    assert_eq!(errors.len(), 6);
+    assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    assert!(one["seasonal_scaled_mae"].is_null());
+}
+
+#[test]
 fn what_is_before_the_time_to_score_from_is_history() {
     let (_folder, first) = file("first.csv", &format!("{HEADER}{}", rows(0..70)));
     let (_other, second) = file("second.csv", &format!("{HEADER}{}", rows(70..120)));

@@ -25,8 +25,8 @@ use crate::window::WindowConfig;
 ///
 /// Rows of files, or the records of a topic, go through the worker's own decoder, windows, scaling
 /// and ONNX runs; what each model forecasts is held against what came, beside the last value and the
-/// value of a season before, all on the same points. Nothing is committed, no group is joined, no
-/// topic is written.
+/// value of a season before, all on the same points. Only what decides whether a forecast is sent,
+/// deadlines and `max_age`, is left aside. Nothing is committed, no group joined, no topic written.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES, group(clap::ArgGroup::new("data").required(true).args(["files", "topic"])))]
 pub struct Arguments {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::report::{LAST_VALUE, SEASONAL};
 use crate::app::{onnxruntime_places, windows};
 use crate::config::{Config, Environment};
 use crate::domain::{Grid, GridError};
@@ -175,8 +176,9 @@ fn labels(packages: &[(&PathBuf, Arc<Package>)]) -> Vec<String> {
     let by_file = |index: usize| packages[index].0.display().to_string();
     let all = 0..packages.len();
     let is_alone = |index, label: &dyn Fn(usize) -> String| {
-        let same = all.clone().filter(|other| label(*other) == label(index));
-        same.count() == 1
+        let name = label(index);
+        let same = all.clone().filter(|other| label(*other) == name);
+        same.count() == 1 && name != LAST_VALUE && name != SEASONAL
     };
     let label = |index| {
         if is_alone(index, &by_name) {

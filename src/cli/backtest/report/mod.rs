@@ -13,7 +13,7 @@ use super::models::Model;
 use super::replay::Replay;
 use super::tally::{Cell, LeftOut, ModelTally, Tally};
 use super::track::Track;
-use crate::cli::score::Sums;
+use crate::cli::score::{Sums, float};
 use crate::domain::{Grid, Outcome, OutcomeCounts, Timestamp};
 
 pub const LAST_VALUE: &str = "last value";
@@ -70,6 +70,9 @@ pub struct Overall {
     pub horizon: usize,
     pub forecaster: String,
     pub scaled_mae: Option<f64>,
+    /// Of the naive forecasters over the same pairs: a model need not have every target.
+    pub last_value_scaled_mae: Option<f64>,
+    pub seasonal_scaled_mae: Option<f64>,
     /// Pairs of a series and a target that are averaged.
     pub averaged: u64,
 }
@@ -259,32 +262,70 @@ impl Judged<'_> {
         let scope = &self.replay.scope;
         let mut overall = Vec::new();
         for (at, horizon) in scope.horizons.iter().enumerate() {
-            let mut sums: Vec<(String, f64, u64)> = Vec::new();
+            let mut sums: Vec<Scaled> = Vec::new();
             for track in tracks.iter().filter(|track| !track.cells.is_empty()) {
                 for target in 0..scope.targets.len() {
                     let tally = self.tally(&track.cells[scope.cell(target, at)]);
-                    let deviation = tally.actual.deviation();
-                    for figure in self.figures(target, tally) {
-                        let scaled = figure.mae.map(|mae| mae / deviation).and_then(finite);
-                        let name = figure.forecaster;
-                        let known = sums.iter().position(|(known, ..)| *known == name);
-                        let known = known.unwrap_or_else(|| {
-                            sums.push((name, 0.0, 0));
-                            sums.len() - 1
-                        });
-                        sums[known].1 += scaled.unwrap_or(0.0);
-                        sums[known].2 += u64::from(scaled.is_some());
-                    }
+                    Scaled::add(&mut sums, self.figures(target, tally), tally);
                 }
             }
-            overall.extend(sums.into_iter().map(|(forecaster, sum, averaged)| Overall {
-                horizon: *horizon,
-                forecaster,
-                scaled_mae: finite(sum / crate::cli::score::float(averaged)),
-                averaged,
-            }));
+            overall.extend(sums.into_iter().map(|sum| sum.mean(*horizon)));
         }
         overall
+    }
+}
+
+/// Scaled errors of a forecaster and of the naive ones over the same pairs, summed.
+struct Scaled {
+    forecaster: String,
+    mine: f64,
+    last_value: f64,
+    seasonal: f64,
+    pairs: u64,
+}
+
+impl Scaled {
+    /// Adds the figures of a series and a target, each to the sum of its forecaster.
+    fn add(sums: &mut Vec<Self>, figures: Vec<Figures>, tally: &Tally) {
+        let deviation = tally.actual.deviation();
+        let last_value = tally.last_value.mean_absolute() / deviation;
+        // Without seasonal-naive it is NaN, and so is every sum of it.
+        let seasonal = tally.seasonal.mean_absolute() / deviation;
+        for figure in figures {
+            let known = sums
+                .iter()
+                .position(|it| it.forecaster == figure.forecaster);
+            let place = known.unwrap_or_else(|| {
+                sums.push(Self {
+                    forecaster: figure.forecaster,
+                    mine: 0.0,
+                    last_value: 0.0,
+                    seasonal: 0.0,
+                    pairs: 0,
+                });
+                sums.len() - 1
+            });
+            // What never changes has no deviation to measure by.
+            if let Some(mine) = figure.mae.map(|mae| mae / deviation).and_then(finite) {
+                let sum = &mut sums[place];
+                sum.mine += mine;
+                sum.last_value += last_value;
+                sum.seasonal += seasonal;
+                sum.pairs += 1;
+            }
+        }
+    }
+
+    fn mean(self, horizon: usize) -> Overall {
+        let mean = |sum: f64| finite(sum / float(self.pairs));
+        Overall {
+            horizon,
+            scaled_mae: mean(self.mine),
+            last_value_scaled_mae: mean(self.last_value),
+            seasonal_scaled_mae: mean(self.seasonal),
+            averaged: self.pairs,
+            forecaster: self.forecaster,
+        }
     }
 }
 

@@ -174,33 +174,30 @@ fn outcomes(models: &[Served]) -> Table {
 }
 
 fn overall(overall: &[Overall], step_ms: i64) -> Table {
-    let same = |name: &str, of: &Overall| {
-        let found = overall
-            .iter()
-            .find(|it| it.horizon == of.horizon && it.forecaster == name);
-        found.and_then(|it| it.scaled_mae)
-    };
+    let most = overall.iter().map(|it| it.averaged).max().unwrap_or(0);
+    let differ = overall.iter().any(|it| it.averaged != most);
     let row = |it: &Overall| {
-        vec![
+        let naive = |of: Option<f64>, name| than(it.scaled_mae, of, &it.forecaster, name);
+        let mut row = vec![
             ahead(it.horizon, step_ms),
             it.forecaster.clone(),
             it.scaled_mae.map_or_else(none, |mae| format!("{mae:.4}")),
-            than(
-                it.scaled_mae,
-                same(LAST_VALUE, it),
-                &it.forecaster,
-                LAST_VALUE,
-            ),
-            than(it.scaled_mae, same(SEASONAL, it), &it.forecaster, SEASONAL),
-        ]
+            naive(it.last_value_scaled_mae, LAST_VALUE),
+            naive(it.seasonal_scaled_mae, SEASONAL),
+        ];
+        row.extend(differ.then(|| grouped(it.averaged)));
+        row
     };
-    let averaged = overall.iter().map(|it| it.averaged).max().unwrap_or(0);
+    let mut head = texts(&["ahead", "forecaster", "MAE", "vs last value", "vs seasonal"]);
+    head.extend(differ.then(|| "pairs".to_owned()));
+    let pairs = if differ {
+        "the pairs of a series and a target that each forecaster has".to_owned()
+    } else {
+        format!("{} pairs of a series and a target", grouped(most))
+    };
     Table {
-        caption: format!(
-            "MAE in standard deviations of what was observed, averaged over {} pairs of a series and a target",
-            grouped(averaged)
-        ),
-        head: texts(&["ahead", "forecaster", "MAE", "vs last value", "vs seasonal"]),
+        caption: format!("MAE in standard deviations of what was observed, averaged over {pairs}"),
+        head,
         rows: overall.iter().map(row).collect(),
         texts: 2,
     }
