@@ -295,6 +295,35 @@ fn tls_trusts_whom_it_is_told_to() -> Result<()> {
 }
 
 #[test]
+fn a_certificate_of_our_own_is_shown_where_one_is_wanted() -> Result<()> {
+    let (server, ours) = (certificate()?, certificate()?);
+    let registry = TestRegistry::start_tls_for(&server, &ours)?;
+    registry.put(7, Registered::avro(SCHEMA));
+    let showing = |client| RegistrySettings {
+        tls: Tls {
+            ca_file: Some(server.file.clone()),
+            client,
+        },
+        ..settings(&[registry.url()])
+    };
+    let ours = showing(Some((ours.file, ours.key)));
+    ensure_said(&fetch(&ours, 7)?, "usable", &[]);
+    ensure_said(
+        &fetch(&showing(None), 7)?,
+        "unreachable",
+        &["files for TLS"],
+    );
+    let mixed = showing(Some((server.file.clone(), server.file.clone())));
+    let refused = BlockingClient::new(&mixed).map(drop);
+    let refused = refused.err().context("it was taken")?.to_string();
+    ensure!(
+        refused.contains("registry.client_certificate_file"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+#[test]
 fn the_addresses_are_tried_in_turn_and_one_may_lag() -> Result<()> {
     let (mut first, second) = (TestRegistry::start()?, TestRegistry::start()?);
     second.put(7, Registered::avro(SCHEMA));

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use server::Running;
 pub use server::{Certificate, certificate};
+use server::{Running, Tls};
 use store::Store;
 pub use store::{Reference, Registered};
 
@@ -22,7 +22,7 @@ pub use store::{Reference, Registered};
 #[derive(Debug)]
 pub struct TestRegistry {
     port: u16,
-    certificate: Option<Certificate>,
+    tls: Option<Tls>,
     shared: Arc<Shared>,
     running: Option<Running>,
 }
@@ -70,14 +70,25 @@ impl TestRegistry {
 
     /// Starts one that speaks TLS with this certificate.
     pub fn start_tls(certificate: &Certificate) -> Result<Self> {
-        Self::start_with(Some(certificate.clone()))
+        Self::start_with(Some(Tls {
+            shows: certificate.clone(),
+            wants: None,
+        }))
     }
 
-    fn start_with(certificate: Option<Certificate>) -> Result<Self> {
+    /// The same, and answers only who shows the other certificate.
+    pub fn start_tls_for(certificate: &Certificate, client: &Certificate) -> Result<Self> {
+        Self::start_with(Some(Tls {
+            shows: certificate.clone(),
+            wants: Some(client.clone()),
+        }))
+    }
+
+    fn start_with(tls: Option<Tls>) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let mut registry = Self {
             port: listener.local_addr()?.port(),
-            certificate,
+            tls,
             shared: Arc::default(),
             running: None,
         };
@@ -87,11 +98,7 @@ impl TestRegistry {
 
     /// Its address, also while it is stopped.
     pub fn url(&self) -> String {
-        let scheme = if self.certificate.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://localhost:{}", self.port)
     }
 
@@ -109,7 +116,7 @@ impl TestRegistry {
 
     fn run(&mut self, listener: TcpListener) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        self.running = Some(Running::start(listener, shared, self.certificate.as_ref())?);
+        self.running = Some(Running::start(listener, shared, self.tls.as_ref())?);
         Ok(())
     }
 

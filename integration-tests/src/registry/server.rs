@@ -20,9 +20,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ServerConfig, crypto};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 use tokio_rustls::server::TlsStream;
 
 use super::store::Registered;
@@ -34,6 +35,13 @@ use crate::scratch;
 pub struct Certificate {
     pub file: PathBuf,
     pub key: PathBuf,
+}
+
+/// What a server that speaks TLS shows, and what it wants to be shown.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) shows: Certificate,
+    pub(super) wants: Option<Certificate>,
 }
 
 /// Makes a certificate that nobody knows.
@@ -60,10 +68,10 @@ impl Running {
     pub(super) fn start(
         listener: TcpListener,
         shared: Arc<Shared>,
-        certificate: Option<&Certificate>,
+        tls: Option<&Tls>,
     ) -> Result<Self> {
         listener.set_nonblocking(true)?;
-        let tls = certificate.map(acceptor).transpose()?;
+        let tls = tls.map(acceptor).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -96,20 +104,38 @@ impl Drop for Running {
     }
 }
 
-fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor> {
-    let pem = |error| anyhow!("no PEM: {error}");
-    let certificates = CertificateDer::pem_file_iter(&certificate.file)
-        .map_err(pem)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(pem)?;
-    let key = PrivateKeyDer::from_pem_file(&certificate.key).map_err(pem)?;
+fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
+    let key = PrivateKeyDer::from_pem_file(&tls.shows.key).map_err(|error| no_pem(&error))?;
     let provider = Arc::new(crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match &tls.wants {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let mut known = RootCertStore::empty();
+            for certificate in certificates(client)? {
+                known.add(certificate)?;
+            }
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(known), provider).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let config = builder
+        .with_single_cert(certificates(&tls.shows)?, key)
         .context("the certificate")?;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(certificate: &Certificate) -> Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_file_iter(&certificate.file).map_err(|error| no_pem(&error))?;
+    found
+        .collect::<Result<_, _>>()
+        .map_err(|error| no_pem(&error))
+}
+
+fn no_pem(error: &pem::Error) -> anyhow::Error {
+    anyhow!("no PEM: {error}")
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>, tls: Option<TlsAcceptor>) {
@@ -119,17 +145,17 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, tls: Option<TlsAccept
     let routes = routes(shared);
     let _ended = match tls {
         None => axum::serve(listener, routes).await,
-        Some(acceptor) => axum::serve(Tls { listener, acceptor }, routes).await,
+        Some(acceptor) => axum::serve(Handshakes { listener, acceptor }, routes).await,
     };
 }
 
 /// Connections that have shaken hands.
-struct Tls {
+struct Handshakes {
     listener: tokio::net::TcpListener,
     acceptor: TlsAcceptor,
 }
 
-impl Listener for Tls {
+impl Listener for Handshakes {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
