@@ -1,5 +1,7 @@
 //! What a backtest says of bad input: where it is, and what to do.
 
+use std::path::Path;
+
 use super::{HEADER, LAST_VALUE, SAMPLE, backtest, check_refused, file, rows, text};
 
 #[test]
@@ -212,6 +214,7 @@ fn a_command_line_that_asks_for_what_is_not_there_is_a_usage_error() {
         2,
         &["have no meaning with --topic"],
     );
+    assert!(!Path::new("x.svg").exists(), "a refusal has left a file");
     check_refused(&["-m", LAST_VALUE], 2, &["DATA", "--topic"]);
     check_refused(
         &["-m", LAST_VALUE, "--topic", "t"],

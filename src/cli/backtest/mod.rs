@@ -102,10 +102,18 @@ pub(super) fn run(args: &Arguments, environment: &Environment) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// A folder that does not exist or may not be written to is told before hours of work.
+/// A folder that does not exist, or a file that may not be written, is told before hours of work.
+/// Nothing is made yet: the backtest may be refused for something else.
 fn ensure_writable(path: &Path) -> Result<(), PlotError> {
-    let opened = File::options().create(true).append(true).open(path);
-    opened.map(drop).map_err(|source| PlotError {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let checked = match path.metadata() {
+        Ok(_) => File::options().append(true).open(path).map(drop),
+        Err(_absent) => folder.read_dir().map(drop),
+    };
+    checked.map_err(|source| PlotError {
         path: path.to_owned(),
         source,
     })
