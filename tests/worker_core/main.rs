@@ -26,6 +26,8 @@ mod oracle;
 #[cfg(test)]
 mod outcomes;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod rig;
