@@ -56,7 +56,56 @@ fn what_is_published_is_forecast_and_tailed() -> Result<()> {
     let due = ROWS + 1 - usize::try_from(WINDOW)?;
     ensure!(seen.len() == due, "{} forecasts of {due}", seen.len());
     let tail = ["tail", "--from", "beginning", "--exit", "--json"];
-    ensure_tailed(&ok(&job.command(&tail)?)?, &expected)
+    ensure_tailed(&ok(&job.command(&tail)?)?, &expected)?;
+    ensure_live_view(&job, &expected)
+}
+
+/// A terminal gets a line per series, renewed in place; a pipe a line per forecast, or that view at the end.
+fn ensure_live_view(job: &Job, forecasts: &BTreeMap<String, Vec<Fields>>) -> Result<()> {
+    let newest = forecasts
+        .get("ElBorn")
+        .and_then(|list| list.last())
+        .context("no forecast")?;
+    let origin = number(newest, "origin")? / 1_000;
+    let date = Command::new("date")
+        .args(["--utc", "+from %Y-%m-%dT%H:%M:%SZ  last-value 1", "--date"])
+        .arg(format!("@{origin}"))
+        .output()?;
+    let end = String::from_utf8(date.stdout)?.trim().to_owned();
+
+    let tail = ["tail", "--from", "beginning", "--exit"];
+    let command = job.command(&tail)?;
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted: Vec<_> = words
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command"]);
+    let line = format!("stty cols 150 rows 40; exec {}", quoted.join(" "));
+    let seen = ok(terminal.arg(line).arg("/dev/null").env("TERM", "xterm"))?;
+    let is_block = |character: char| ('▁'..='█').contains(&character);
+    let last = seen
+        .rsplit("ElBorn")
+        .next()
+        .context("the terminal shows no ElBorn")?;
+    ensure!(
+        last.chars().filter(|it| is_block(*it)).count() == 32,
+        "{last:?}"
+    );
+    ensure!(last.contains(&end), "{end:?} is not in {last:?}");
+
+    let piped = ok(&job.command(&tail)?)?;
+    let count: usize = forecasts.values().map(Vec::len).sum();
+    ensure!(
+        piped.lines().count() == count && !piped.contains(is_block),
+        "{piped}"
+    );
+    let forced = ok(&job.command(&[&tail[..], &["--sparkline"]].concat())?)?;
+    ensure!(
+        forced.lines().count() == forecasts.len() && forced.contains(&end),
+        "{forced}"
+    );
+    Ok(())
 }
 
 #[test]

@@ -1,7 +1,12 @@
-//! `foretell tail`: committed forecasts, as lines for people or as JSON lines.
+//! `foretell tail`: committed forecasts, as a live view, as lines for people or as JSON lines.
+//!
+//! `live` is the view, with a line per series; `spark` draws a run of values.
+
+mod live;
+mod spark;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,15 +15,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
+use view::{Shape, View};
+
 use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
-use super::moment::{Moment, shown};
+use super::moment::Moment;
 use super::output;
 use super::registry_args::RegistryArgs;
 use crate::app::wall_clock;
 use crate::config::Environment;
 use crate::decode::{RegisteredSchema, WriterSchema};
-use crate::domain::{SchemaId, Timestamp};
+use crate::domain::SchemaId;
 use crate::produce::readback::{Forecast, ForecastReader, NoForecast};
 use crate::registry::{BlockingClient, Fetched, RegistrySettings, Trouble};
 
@@ -28,6 +35,10 @@ const POLL: Duration = Duration::from_millis(200);
 const OFFSETS_MAX: Duration = Duration::from_secs(10);
 
 /// Show forecasts as they are committed
+///
+/// On a terminal each series has one line, renewed in place: its last 32 forecasts one step ahead as blocks
+/// between the lowest and the highest, the newest one, its origin and the model. Elsewhere, or with --lines, each
+/// forecast is a line.
 ///
 /// Reads with `isolation.level=read_committed` and joins no group: nothing is committed, and a worker
 /// or another tail is not disturbed. Ends with Ctrl-C, with --limit, or with --exit.
@@ -57,9 +68,8 @@ pub(super) struct Arguments {
     #[arg(short, long)]
     exit: bool,
 
-    /// One JSON object per line, with every field
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 
     #[command(flatten)]
     registry: RegistryArgs,
@@ -72,6 +82,9 @@ pub(super) struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   foretell tail --brokers localhost:9092 --from beginning --limit 10
+
+  Each series in a line, as of the last day:
+  foretell tail -c foretell.toml --from 24h --exit --sparkline --target down
 
   Every field of one series' forecasts of the last day, for jq:
   foretell tail -c foretell.toml --from 24h --exit --series cell-17 --json | jq .targets";
@@ -109,21 +122,21 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         topic: topic.clone(),
         error,
     };
+    let mut view = View::new(&arguments.shape);
     let mut shown = 0;
     let mut unfinished: BTreeSet<i32> = (0..partitions).collect();
-    let mut out = output::stdout();
     while arguments.limit.is_none_or(|limit| shown < limit)
         && !(arguments.exit && unfinished.is_empty())
     {
         let message = match consumer.poll(POLL) {
             None => {
-                out.flush()?;
+                view.rest()?;
                 continue;
             }
             // A partition that is written to reaches its end more than once.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unfinished.remove(&partition);
-                out.flush()?;
+                view.rest()?;
                 continue;
             }
             Some(Err(error)) if is_passing(&error) => continue,
@@ -138,7 +151,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         }
         match reader.read(message.payload()) {
             Ok(forecast) => {
-                write(&mut out, &forecast, arguments.json)?;
+                view.take(&forecast)?;
                 shown += 1;
             }
             Err(error) => output::remark(format_args!(
@@ -148,7 +161,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
             )),
         }
     }
-    out.flush()?;
+    view.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -243,49 +256,6 @@ enum ReadError {
     #[error(transparent)]
     Registry(#[from] Trouble),
 }
-
-fn write(out: &mut impl Write, forecast: &Forecast, json: bool) -> std::io::Result<()> {
-    if json {
-        serde_json::to_writer(&mut *out, forecast)?;
-        return writeln!(out);
-    }
-    let origin = shown(Timestamp(forecast.origin));
-    write!(out, "{origin}  {:<16}", forecast.series)?;
-    for target in &forecast.targets {
-        write!(out, "  {} ", target.name)?;
-        for (index, value) in target.mean.iter().take(HORIZONS_SHOWN).enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(out, "{separator}{}", short(*value))?;
-        }
-        let more = target.mean.len().saturating_sub(HORIZONS_SHOWN);
-        if more > 0 {
-            write!(out, ", … {more} more")?;
-        }
-    }
-    let Forecast {
-        model,
-        source,
-        imputed,
-        partial,
-        ..
-    } = forecast;
-    write!(out, "  {} {}", model.name, model.version)?;
-    write!(
-        out,
-        "  {}[{}]@{}",
-        source.topic, source.partition, source.offset
-    )?;
-    if *imputed > 0 {
-        write!(out, "  imputed {imputed}")?;
-    }
-    if *partial {
-        write!(out, "  partial")?;
-    }
-    writeln!(out)
-}
-
-/// Values of a target that fit on a line.
-const HORIZONS_SHOWN: usize = 3;
 
 /// A number as a person reads it: four digits and a magnitude.
 pub(super) fn short(value: f64) -> String {
