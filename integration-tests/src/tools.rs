@@ -72,6 +72,23 @@ impl Tools {
         command
     }
 
+    /// `java` that compiles and runs one file, with Kafka's and Avro's jars.
+    pub fn java_file(&self, file: &Path) -> Command {
+        let mut command = Command::new("java");
+        command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+        command.arg("-cp").arg(format!("{}/*", self.jars.display()));
+        command.arg(file);
+        command
+    }
+
+    /// Python with the packages of `python/requirements.txt`, for a file from anywhere.
+    pub fn python_file(&self, file: &Path) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(file);
+        command
+    }
+
     /// Python with the packages of `python/requirements.txt`; `script` is a file of `python/`.
     pub fn python(&self, script: &str) -> Command {
         let mut command = Command::new(&self.python);
