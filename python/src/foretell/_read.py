@@ -256,6 +256,8 @@ def _writers(registry: str | Mapping[str, Any]) -> Callable[[int], Any]:
                 text = client.get_schema(schema_id).schema_str
             except SchemaRegistryError as error:
                 raise ForetellError(f"the registry at {url} gave no schema with the id {schema_id}: {error}") from error
+            if text is None:
+                raise ForetellError(f"the registry at {url} has the schema {schema_id} without its text")
             known[schema_id] = fastavro.parse_schema(_plain(text))
         return known[schema_id]
 
