@@ -3,7 +3,7 @@
 use crate::app::registry_settings;
 use crate::config::{Config, InputFormat, WireFormat};
 use crate::decode::SchemaAnswer;
-use crate::domain::Record;
+use crate::domain::{Record, SchemaId};
 use crate::partition::Step;
 use crate::registry::{BlockingClient, Fetched, SubjectError, Trouble};
 
@@ -32,18 +32,28 @@ impl RegistryClient {
         self.0.as_ref()
     }
 
-    /// Asks for the schema that a record names, if it is not known yet. What the registry does not know
-    /// now is unknown: a command does not wait as a worker does.
+    /// What the registry says of a schema, asked once. What it does not know now is unknown, as a command
+    /// does not wait as a worker does; and so is what nobody can be asked about.
     ///
     /// # Errors
     /// When the registry gave no answer that counts.
+    pub fn answer(&self, schema: SchemaId) -> Result<SchemaAnswer, Trouble> {
+        let Some(client) = &self.0 else {
+            return Ok(SchemaAnswer::Unknown);
+        };
+        Ok(match client.fetch(schema)? {
+            Fetched::Known(known) => SchemaAnswer::Known(known),
+            Fetched::Absent { message: _ } => SchemaAnswer::Unknown,
+        })
+    }
+
+    /// Asks for the schema that a record names, if it is not known yet.
+    ///
+    /// # Errors
+    /// As [`RegistryClient::answer`].
     pub fn learn(&self, step: &mut Step, record: &Record<'_>) -> Result<(), Trouble> {
-        if let (Some(schema), Some(client)) = (step.awaited(record), &self.0) {
-            let answer = match client.fetch(schema)? {
-                Fetched::Known(known) => SchemaAnswer::Known(known),
-                Fetched::Absent { .. } => SchemaAnswer::Unknown,
-            };
-            step.answer(schema, &answer, record.offset);
+        if let Some(schema) = step.awaited(record) {
+            step.answer(schema, &self.answer(schema)?, record.offset);
         }
         Ok(())
     }

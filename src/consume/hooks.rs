@@ -143,7 +143,8 @@ impl Hooks {
                 epoch: self.ownership.acquire(partition),
             })
             .collect();
-        info!(partitions = ?ids(partitions).map(|p| p.0).collect::<Vec<_>>(), "partitions assigned");
+        let taken: Vec<PartitionId> = ids(partitions).collect();
+        info!(partitions = ?numbers(&taken), "partitions assigned");
         self.send(RebalanceEvent::Assigned(assigned));
         Ok(())
     }
@@ -156,7 +157,7 @@ impl Hooks {
         let gone: Vec<PartitionId> = ids(partitions).collect();
         let lost = consumer.assignment_lost();
         if lost {
-            warn!(partitions = ?gone, "partitions lost; their unfinished work is discarded");
+            warn!(partitions = ?numbers(&gone), "partitions lost; their unfinished work is discarded");
             self.disown(&gone);
             self.send(RebalanceEvent::Lost(gone.clone()));
         } else {
@@ -180,14 +181,14 @@ impl Hooks {
         match wait.recv_timeout(self.release_timeout) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                 info!(
-                    ?partitions,
+                    partitions = ?numbers(partitions),
                     "partitions revoked; their finished work is committed"
                 );
             }
             Err(RecvTimeoutError::Timeout) => {
                 let waited = self.release_timeout;
                 warn!(
-                    ?partitions,
+                    partitions = ?numbers(partitions),
                     ?waited,
                     "partitions revoked before their last commit was made; the next owner repeats that work"
                 );
@@ -273,6 +274,11 @@ fn log_start(
     consumer
         .fetch_watermarks(topic, partition, LOG_START_TIMEOUT)
         .map_or(Offset::Offset(0), |(low, _)| Offset::Offset(low.max(0)))
+}
+
+/// As people write them.
+fn numbers(partitions: &[PartitionId]) -> Vec<i32> {
+    partitions.iter().map(|partition| partition.0).collect()
 }
 
 fn ids(partitions: &TopicPartitionList) -> impl Iterator<Item = PartitionId> + use<> {

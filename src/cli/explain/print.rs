@@ -188,7 +188,7 @@ fn rebuilt(rebuild: &Rebuild) -> String {
     } = rebuild;
     let from = attempts.last().copied().unwrap_or(*committed);
     let read = format!(
-        "Rebuilt from offsets {from} to {committed} ({} records in {} attempts)",
+        "Rebuilt from offsets {from} to {committed} ({} records, attempt {})",
         grouped(*records),
         attempts.len()
     );

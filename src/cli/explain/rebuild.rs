@@ -5,25 +5,21 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Arguments, Rebuild, Report};
-use crate::app::{
-    StartError, client_settings, decoder, registry_settings, restore_settings, windows,
-};
+use crate::app::{StartError, client_settings, decoder, restore_settings, windows};
 use crate::cli::Failure;
 use crate::cli::output::remark;
 use crate::cli::progress::Progress;
-use crate::config::{Config, InputFormat};
+use crate::cli::registry::RegistryClient;
+use crate::config::Config;
 use crate::consume::{ClientSettings, Replayer, probe};
-use crate::decode::SchemaAnswer;
-use crate::domain::{
-    NextOffset, Offset, Outcome, PartitionId, RebuildPoint, SchemaId, Slot, partition_of,
-};
+use crate::domain::{NextOffset, Offset, Outcome, PartitionId, RebuildPoint, Slot, partition_of};
 use crate::infer::{Package, WindowFeatures};
 use crate::partition::explain::{InForce, Place, Question, RecentOutcome, State, explain};
 use crate::partition::{
     DueRows, End, Finding, Fresh, Planned, Proof, RebuildPlan, Rebuilt, RestoreError,
     RestoreSettings, Watched, plan, rebuild_watched,
 };
-use crate::registry::{BlockingClient, Fetched, Schemas, SubjectError, Trouble};
+use crate::registry::Schemas;
 use crate::window::WindowConfig;
 
 /// How long the topic is looked for.
@@ -60,7 +56,7 @@ struct Asker<'a> {
     package: &'a Package,
     partitions: NonZeroU32,
     /// Where schemas come from that are in a registry.
-    registry: Option<BlockingClient>,
+    registry: RegistryClient,
 }
 
 pub(super) fn report(arguments: &Arguments, config: &Config) -> Result<Report, Failure> {
@@ -87,7 +83,7 @@ pub(super) fn report(arguments: &Arguments, config: &Config) -> Result<Report, F
         arguments,
         replayer: Replayer::new(&client, group, topic)?,
         settings: restore_settings(config, windows(config)?, decoder(config)?, Schemas::none()),
-        registry: registry(config)?,
+        registry: RegistryClient::of(config)?,
         model: InForce {
             contract: package.contract(),
             digest: package.digest(),
@@ -226,11 +222,12 @@ impl Asker<'_> {
         let mut outcomes = Outcomes::new(self.package, self.model, self.arguments);
         let mut records = 0;
         let mut failed = None;
-        let registry = self.registry.as_ref();
+        let registry = &self.registry;
         let rebuilt = rebuild_watched::<RestoreError>(
             fresh,
             plan,
-            &mut |schema| match answer(registry, schema) {
+            // A verdict that a worker has passed comes before what the registry says now.
+            &mut |schema| match registry.answer(schema) {
                 Ok(known) => Some(known),
                 Err(error) => {
                     failed = Some(error);
@@ -269,24 +266,6 @@ impl Asker<'_> {
 struct Told {
     outcomes: Vec<RecentOutcome>,
     records: u64,
-}
-
-/// The registry of the configuration, where the input needs one.
-fn registry(config: &Config) -> Result<Option<BlockingClient>, SubjectError> {
-    let wanted = config.input.format == InputFormat::Confluent;
-    let client = || BlockingClient::new(&registry_settings(&config.registry));
-    wanted.then(client).transpose()
-}
-
-/// What the registry says of a schema now. A verdict that a worker has passed comes before it.
-fn answer(registry: Option<&BlockingClient>, schema: SchemaId) -> Result<SchemaAnswer, Trouble> {
-    let Some(registry) = registry else {
-        return Ok(SchemaAnswer::Unknown);
-    };
-    Ok(match registry.fetch(schema)? {
-        Fetched::Known(known) => SchemaAnswer::Known(known),
-        Fetched::Absent { message: _ } => SchemaAnswer::Unknown,
-    })
 }
 
 fn length((from, to): (NextOffset, NextOffset)) -> u64 {
