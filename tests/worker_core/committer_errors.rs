@@ -171,6 +171,11 @@ fn check_fate(api: Api, code: Code, fate: Fate) {
     match (fate, &ended) {
         (Fate::Committed, Ok(())) => assert!(!attempts.is_empty()),
         (Fate::Ends, Err(CommitError::Indefinite { .. })) => assert!(attempts.len() <= 1),
+        (Fate::Ends, Err(CommitError::ForbiddenId { .. })) => {
+            let refused = Code::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+            assert_eq!(code, refused, "{api:?}");
+            assert!(attempts.len() <= 1);
+        }
         (Fate::Committed | Fate::Ends, _) => panic!("{api:?} {code:?}: {ended:?}"),
     }
 }
