@@ -9,7 +9,7 @@ use integration_tests::process::output;
 use integration_tests::read::read_committed;
 use integration_tests::registry::{Mood, TestRegistry};
 use integration_tests::tools::{Tools, in_repository};
-use integration_tests::worker::binary;
+use integration_tests::worker::{Job, binary};
 use serde_json::Value;
 
 const ROWS: usize = 60;
@@ -85,4 +85,68 @@ fn publish_writes_what_confluents_deserializer_reads() -> Result<()> {
         ensure!(is_read, "{observation}");
     }
     Ok(())
+}
+
+/// Exit code and everything that `topics check` says.
+fn checked(job: &Job) -> Result<(Option<i32>, String)> {
+    let output = job.command(&["topics", "check"])?.output()?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8(said)?))
+}
+
+#[test]
+fn topics_check_looks_at_the_subjects_of_both_topics() -> Result<()> {
+    let cluster = kafka::shared()?;
+    let mut registry = TestRegistry::start()?;
+    cluster.create_topic("subjects-observations", 1)?;
+    let job = Job::new(&cluster, "subjects", "subjects-observations")?.confluent(&registry.url());
+    let ours = fs::read_to_string(in_repository("schemas/observation.avsc")?)?;
+    let forecasts = fs::read_to_string(in_repository("schemas/forecast.avsc")?)?;
+    let output = format!("{}-value", job.forecasts());
+    let ensure_said = |checking: &Job, code: i32, parts: &[&str]| -> Result<()> {
+        let (found, said) = checked(checking)?;
+        ensure!(found == Some(code), "{found:?}: {said}");
+        for part in parts {
+            ensure!(said.contains(part), "no {part:?} in\n{said}");
+        }
+        Ok(())
+    };
+
+    let free = format!("note: subject {output}: is free");
+    let none = "note: subject subjects-observations-value: there is none";
+    ensure_said(&job, 0, &[none, &free])?;
+    let looked_up = job.clone().set("REGISTRY__REGISTER", "false");
+    ensure_said(
+        &looked_up,
+        1,
+        &["lacks the schema of forecasts", "would not start"],
+    )?;
+
+    let other = r#"{"type":"record","name":"Other","fields":[{"name":"x","type":"bytes"}]}"#;
+    registry.register("subjects-observations-value", other)?;
+    registry.register(&output, other)?;
+    ensure_said(
+        &job,
+        1,
+        &["no schema serves", "takes the schema of forecasts beside"],
+    )?;
+    registry.freeze(&output);
+    ensure_said(
+        &job,
+        1,
+        &[
+            "refuses the schema of forecasts",
+            "incompatible with an earlier",
+        ],
+    )?;
+
+    registry.register("subjects-observations-value", &ours)?;
+    let job = job.set("TOPICS__FORECASTS", "subjects-forecasts-again");
+    cluster.create_topic("subjects-forecasts-again", 1)?;
+    registry.register("subjects-forecasts-again-value", &forecasts)?;
+    let there = "note: subject subjects-forecasts-again-value: has the schema of forecasts, id ";
+    ensure_said(&job, 0, &["serves, with all", there])?;
+
+    registry.stop();
+    ensure_said(&job, 1, &["error: subject", &registry.url()])
 }

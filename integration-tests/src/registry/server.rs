@@ -180,6 +180,10 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/subjects/{subject}/versions/{version}", get(version))
         .route("/subjects/{subject}/versions", post(register))
         .route("/subjects/{subject}", post(look_up))
+        .route(
+            "/compatibility/subjects/{subject}/versions/{version}",
+            post(compatibility),
+        )
         .fallback(async || failed(404, 404, "HTTP 404 Not Found"))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), mood))
         .with_state(shared)
@@ -273,6 +277,25 @@ async fn look_up(
         Some(json) => given(&json),
         None => failed(404, 40_403, "Schema not found"),
     }
+}
+
+/// As with `verbose=true`; the version is always the newest.
+async fn compatibility(
+    Extract(shared): Extract<Arc<Shared>>,
+    Path((subject, _latest)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
+    let registered: Registered = match serde_json::from_slice(&body) {
+        Ok(registered) => registered,
+        Err(error) => return failed(422, 42_201, &format!("Invalid schema: {error}")),
+    };
+    let state = shared.lock();
+    if !state.store.has(&subject) {
+        return failed(404, 40_401, "Subject not found.");
+    }
+    let refusal = state.store.refusal(&subject, &registered);
+    let messages: Vec<String> = refusal.into_iter().collect();
+    given(&json!({ "is_compatible": messages.is_empty(), "messages": messages }))
 }
 
 const JSON: &str = "application/vnd.schemaregistry.v1+json";

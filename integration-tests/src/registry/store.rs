@@ -72,10 +72,8 @@ impl Store {
         if let Some(id) = self.find(subject, &registered) {
             return Ok(id);
         }
-        if self.frozen.contains(subject) {
-            bail!(
-                "Schema being registered is incompatible with an earlier schema for subject \"{subject}\""
-            );
+        if let Some(refusal) = self.refusal(subject, &registered) {
+            bail!(refusal);
         }
         let known = self.schemas.iter().find(|(_, one)| one.same(&registered));
         let id = known.map(|(id, _)| *id);
@@ -86,6 +84,16 @@ impl Store {
             .or_default()
             .push(id);
         Ok(id)
+    }
+
+    /// Why the subject would not take a schema.
+    pub(super) fn refusal(&self, subject: &str, registered: &Registered) -> Option<String> {
+        let is_refused = self.frozen.contains(subject) && self.find(subject, registered).is_none();
+        is_refused.then(|| {
+            format!(
+                "Schema being registered is incompatible with an earlier schema for subject \"{subject}\""
+            )
+        })
     }
 
     pub(super) fn put(&mut self, id: u32, registered: Registered) {
