@@ -1,21 +1,21 @@
-//! The assigner: the one owner of "which partition is where".
+//! The assigner's thread: the one owner of "which partition is where".
 //!
-//! It turns rebalances and finished restores into commands: restore this, serve that on this lane,
-//! give it up. All of these pass through one thread in one order, so a partition that is taken away
-//! while it is being restored can never be served afterwards.
+//! It turns rebalances and finished restores into commands to the other threads: restore this, serve
+//! that on this lane, give it up; what is decided is in `assignment`. All of these pass through one
+//! thread in one order, so a partition that is taken away while it is being restored can never be
+//! served afterwards.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::info;
 
+use super::assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
 use super::lane::LaneCommand;
 use super::restore::{RestoreError, Restored};
 use super::round::Serving;
 use crate::consume::{Assigned, PollCommand, QueueLimits, RebalanceEvent, queue};
-use crate::domain::{Epoch, PartitionId};
 use crate::produce::{CommitterInput, OutputBatch, Taken};
 use crate::telemetry::metrics;
 
@@ -49,15 +49,6 @@ pub struct LaneHandle {
     pub wake: Arc<Notify>,
 }
 
-/// How many partitions this worker has, for readiness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Roster {
-    /// True once the group has given its first answer, even if that was no partition.
-    pub joined: bool,
-    pub restoring: usize,
-    pub serving: usize,
-}
-
 /// Why the assigner ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum AssignerError {
@@ -67,27 +58,26 @@ pub enum AssignerError {
     Gone(&'static str),
 }
 
-/// Where a partition is.
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Restoring { epoch: Epoch },
-    Serving { lane: usize },
-}
-
 /// The state of the assigner's thread.
 #[derive(Debug)]
 pub struct Assigner {
     settings: AssignerSettings,
-    phases: BTreeMap<PartitionId, Phase>,
-    joined: bool,
+    assignment: Assignment,
+}
+
+/// What comes with an event and goes to another thread with its commands.
+#[derive(Default)]
+struct Goods {
+    restored: Option<Restored>,
+    /// Whoever waits for a revocation waits until the last clone is dropped, by the committer.
+    released: Option<SyncSender<()>>,
 }
 
 impl Assigner {
     pub fn new(settings: AssignerSettings) -> Self {
         Self {
+            assignment: Assignment::new(settings.lanes.len()),
             settings,
-            phases: BTreeMap::new(),
-            joined: false,
         }
     }
 
@@ -109,84 +99,98 @@ impl Assigner {
     }
 
     fn on_rebalance(&mut self, event: RebalanceEvent) -> Result<(), AssignerError> {
-        self.joined = true;
-        match event {
-            RebalanceEvent::Assigned(assigned) => {
-                for one in assigned {
-                    self.phases
-                        .insert(one.partition, Phase::Restoring { epoch: one.epoch });
-                    let sent = self.settings.restores.send(one);
-                    sent.map_err(|_closed| AssignerError::Gone("restoring"))?;
-                }
-                Ok(())
-            }
+        let mut goods = Goods::default();
+        let event = match event {
+            RebalanceEvent::Assigned(assigned) => AssignmentEvent::Assigned(assigned),
             RebalanceEvent::Revoked {
                 partitions,
                 released,
             } => {
-                partitions.into_iter().try_for_each(|partition| {
-                    let released = released.clone();
-                    self.give_up(
-                        partition,
-                        LaneCommand::Release {
-                            partition,
-                            released,
-                        },
-                    )
-                })
-                // The last clone of `released` is dropped by the committer.
+                goods.released = Some(released);
+                AssignmentEvent::Revoked(partitions)
             }
-            RebalanceEvent::Lost(partitions) => {
-                // Out of the group, until it gives the next assignment.
-                self.joined = false;
-                partitions.into_iter().try_for_each(|partition| {
-                    self.give_up(partition, LaneCommand::Discard { partition })
-                })
-            }
-        }
-    }
-
-    fn give_up(
-        &mut self,
-        partition: PartitionId,
-        command: LaneCommand,
-    ) -> Result<(), AssignerError> {
-        match self.phases.remove(&partition) {
-            Some(Phase::Serving { lane }) => self.command(lane, command),
-            // Nothing of it has been published. Dropping the command releases it.
-            Some(Phase::Restoring { .. }) | None => Ok(()),
-        }
+            RebalanceEvent::Lost(partitions) => AssignmentEvent::Lost(partitions),
+        };
+        self.apply(event, goods)
     }
 
     fn on_restored(&mut self, restored: Restored) -> Result<(), AssignerError> {
+        let event = AssignmentEvent::Restored {
+            assigned: restored.assigned,
+            first_start: restored.first_start,
+        };
+        let goods = Goods {
+            restored: Some(restored),
+            released: None,
+        };
+        self.apply(event, goods)
+    }
+
+    fn apply(&mut self, event: AssignmentEvent, mut goods: Goods) -> Result<(), AssignerError> {
+        self.assignment
+            .apply(event)
+            .into_iter()
+            .try_for_each(|command| self.carry_out(command, &mut goods))
+        // What nobody was given is dropped here, which releases it.
+    }
+
+    fn carry_out(
+        &self,
+        command: AssignmentCommand,
+        goods: &mut Goods,
+    ) -> Result<(), AssignerError> {
+        match command {
+            AssignmentCommand::Restore(assigned) => {
+                let sent = self.settings.restores.send(assigned);
+                sent.map_err(|_closed| AssignerError::Gone("restoring"))
+            }
+            AssignmentCommand::CommitStart(_) => goods
+                .restored
+                .as_mut()
+                .map_or(Ok(()), |restored| self.commit_start(restored)),
+            AssignmentCommand::Serve { lane, .. } => goods
+                .restored
+                .take()
+                .map_or(Ok(()), |restored| self.serve(restored, lane)),
+            AssignmentCommand::Release { partition, lane } => {
+                goods.released.clone().map_or(Ok(()), |released| {
+                    let release = LaneCommand::Release {
+                        partition,
+                        released,
+                    };
+                    self.command(lane, release)
+                })
+            }
+            AssignmentCommand::Discard { partition, lane } => {
+                self.command(lane, LaneCommand::Discard { partition })
+            }
+        }
+    }
+
+    /// A crash before the first commit must not resolve "latest" again, further on. It advances
+    /// nothing, so its progress is nobody's.
+    fn commit_start(&self, restored: &mut Restored) -> Result<(), AssignerError> {
+        let Assigned { partition, epoch } = restored.assigned;
+        let mut start = OutputBatch::new(partition, epoch, restored.position);
+        start.metadata = restored.step.metadata(restored.position).encode();
+        self.settings
+            .committer
+            .blocking_send(CommitterInput::Batch(Box::new(start), Taken::default()))
+            .map_err(|_closed| AssignerError::Gone("the committer"))
+    }
+
+    fn serve(&self, restored: Restored, lane: usize) -> Result<(), AssignerError> {
         let Restored {
             assigned: Assigned { partition, epoch },
-            mut step,
+            step,
             position,
-            first_start,
+            first_start: _,
         } = restored;
-        match self.phases.get(&partition) {
-            Some(Phase::Restoring { epoch: current }) if *current == epoch => {}
-            // Taken away, perhaps given back, while it was being restored.
-            Some(Phase::Restoring { .. } | Phase::Serving { .. }) | None => return Ok(()),
-        }
-        if first_start {
-            // A crash before the first commit must not resolve "latest" again, further on. It advances
-            // nothing, so its progress is nobody's.
-            let mut start = OutputBatch::new(partition, epoch, position);
-            start.metadata = step.metadata(position).encode();
-            self.settings
-                .committer
-                .blocking_send(CommitterInput::Batch(Box::new(start), Taken::default()))
-                .map_err(|_closed| AssignerError::Gone("the committer"))?;
-        }
-        let lane = self.least_loaded();
         let wake = Arc::clone(&self.settings.lanes[lane].wake);
         let (sender, receiver) = queue(self.settings.queue, wake);
         let serving = Serving::new((partition, epoch), step, position, receiver);
         let progress = serving.progress.clone();
         self.command(lane, LaneCommand::Serve(Box::new(serving)))?;
-        self.phases.insert(partition, Phase::Serving { lane });
         info!(%partition, %position, lane, "serving");
         self.settings
             .poller
@@ -200,18 +204,6 @@ impl Assigner {
             .map_err(|_closed| AssignerError::Gone("the poll thread"))
     }
 
-    fn least_loaded(&self) -> usize {
-        let load = |lane: usize| {
-            self.phases
-                .values()
-                .filter(|phase| matches!(phase, Phase::Serving { lane: at } if *at == lane))
-                .count()
-        };
-        (0..self.settings.lanes.len())
-            .min_by_key(|lane| load(*lane))
-            .unwrap_or(0)
-    }
-
     fn command(&self, lane: usize, command: LaneCommand) -> Result<(), AssignerError> {
         self.settings.lanes[lane]
             .commands
@@ -220,16 +212,7 @@ impl Assigner {
     }
 
     fn publish(&self) {
-        let serving = self
-            .phases
-            .values()
-            .filter(|phase| matches!(phase, Phase::Serving { .. }))
-            .count();
-        let roster = Roster {
-            joined: self.joined,
-            restoring: self.phases.len() - serving,
-            serving,
-        };
+        let roster = self.assignment.roster();
         metrics::roster(roster.restoring, roster.serving);
         self.settings.roster.send_replace(roster);
     }

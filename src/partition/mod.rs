@@ -6,6 +6,7 @@
 //! a window, no window is shared.
 
 mod assigner;
+mod assignment;
 mod due;
 pub mod explain;
 mod lane;
@@ -19,7 +20,8 @@ mod restore;
 mod round;
 mod step;
 
-pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle, Roster};
+pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle};
+pub use assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
 pub use due::{DueRow, DueRows, Folded};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
