@@ -17,6 +17,7 @@ pub mod infer;
 pub mod produce;
 
 pub mod registry;
+pub mod snapshot;
 
 pub mod partition;
 

@@ -33,14 +33,15 @@ use crate::consume::{
 };
 use crate::ownership::Ownership;
 use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, Lane, LaneHandle, LaneSettings, OutputSettings,
-    RestoreSettings, Restorer, Roster,
+    Assigner, AssignerInput, AssignerSettings, CutSettings, Lane, LaneHandle, LaneSettings,
+    OutputSettings, RestoreSettings, Restorer, Roster,
 };
 use crate::produce::{
     CommitsFailing, Committer, CommitterInput, CommitterSettings, ForecastEncoder, ForecastFormat,
     Membership, Room,
 };
 use crate::registry::Schemas;
+use crate::snapshot::{StoreSettings, Uploads};
 
 pub use clock::wall_clock;
 pub use explainer::{Explainer, NoAnswer};
@@ -119,12 +120,14 @@ impl App {
         let (failing, commits) = watch::channel(None);
         let to_committer = wiring.start_committer(poller.group(), failing)?;
         let schemas = registry::start(config, health, &mut wiring.threads)?;
+        let restore = settings::restore(config, windows, decoder, schemas.clone());
+        let store = settings::snapshots(config, &restore);
+        let cuts = wiring.start_snapshots(store.as_ref())?;
         let outputs = (format, settings::outputs(config, partitions));
-        let lanes = wiring.start_lanes(&model, outputs, &schemas, &to_committer)?;
+        let lanes = wiring.start_lanes(&model, outputs, (&schemas, cuts), &to_committer)?;
         let place = (config.topics.observations.as_str(), partitions);
         let explainer = Explainer::new(&lanes, place, &config.kafka.group_id);
-        let restore = settings::restore(config, windows, decoder, schemas);
-        let restores = wiring.start_restorers(&restore, &to_assigner)?;
+        let restores = wiring.start_restorers(&restore, store.as_ref(), &to_assigner)?;
         let (roster, watched_roster) = watch::channel(Roster::default());
         let assigner = Assigner::new(AssignerSettings {
             inputs: assigner_inputs,
@@ -285,7 +288,7 @@ impl<'a> Wiring<'a> {
         &mut self,
         model: &Loaded,
         (format, outputs): (ForecastFormat, OutputSettings),
-        schemas: &Schemas,
+        (schemas, snapshots): (&Schemas, Option<CutSettings>),
         to_committer: &mpsc::Sender<CommitterInput>,
     ) -> Result<Vec<LaneHandle>, StartError> {
         let room = Room::default();
@@ -301,6 +304,7 @@ impl<'a> Wiring<'a> {
                 encoder: ForecastEncoder::new(format),
                 room: room.clone(),
                 schemas: schemas.clone(),
+                snapshots: snapshots.clone(),
                 wall_clock,
             };
             let committer = to_committer.clone();
@@ -318,10 +322,30 @@ impl<'a> Wiring<'a> {
         servings.into_iter().enumerate().map(start).collect()
     }
 
+    /// The thread that stores what the lanes copy; `None` where no snapshots are kept.
+    fn start_snapshots(
+        &mut self,
+        store: Option<&StoreSettings>,
+    ) -> Result<Option<CutSettings>, StartError> {
+        let Some(store) = store else {
+            return Ok(None);
+        };
+        let (uploads, jobs) = mpsc::channel(self.config.worker.lanes.get());
+        let storing = Uploads::new(store.clone(), jobs);
+        self.threads.run_async("snapshots", storing.run())?;
+        Ok(Some(CutSettings {
+            interval: self.config.snapshots.interval,
+            topic: self.config.topics.observations.clone(),
+            uploads,
+            wall_clock,
+        }))
+    }
+
     /// As many restore threads as lanes: they are busy when the lanes are not.
     fn start_restorers(
         &mut self,
         settings: &RestoreSettings,
+        store: Option<&StoreSettings>,
         to_assigner: &SyncSender<AssignerInput>,
     ) -> Result<SyncSender<Assigned>, StartError> {
         let (sender, jobs) = sync_channel(RESTORES_MAX);
@@ -330,6 +354,7 @@ impl<'a> Wiring<'a> {
             let Config { kafka, topics, .. } = self.config;
             let replayer = Replayer::new(&self.client, &kafka.group_id, &topics.observations)?;
             let restore = Restorer::new(settings.clone(), replayer, self.ownership.clone());
+            let restore = restore.with_snapshots(store.and_then(threads::open_shelf));
             let (jobs, results) = (Arc::clone(&jobs), to_assigner.clone());
             self.threads.run(&format!("restore-{index}"), move || {
                 threads::restore_all(&restore, &jobs, &results);

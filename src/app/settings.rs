@@ -11,6 +11,7 @@ use crate::decode::{
 use crate::partition::{DEADLINE_HEADER, OutputSettings, RestoreSettings};
 use crate::produce::{CARRIED_HEADERS, Guarantee, ProducerSettings};
 use crate::registry::{Auth, RegistrySettings, Schemas, Tls};
+use crate::snapshot::{Location, StoreSettings};
 use crate::window::{
     ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings,
 };
@@ -199,6 +200,45 @@ pub fn registry(registry: &config::Registry) -> RegistrySettings {
         request_timeout: *request_timeout,
         unknown_schema_grace: *unknown_schema_grace,
     }
+}
+
+/// Where snapshots are kept; `None` where none are.
+pub(super) fn snapshots(config: &Config, restore: &RestoreSettings) -> Option<StoreSettings> {
+    let config::Snapshots {
+        location,
+        interval: _,
+        keep,
+        upload_timeout,
+        restore_timeout,
+    } = &config.snapshots;
+    let (location, variables) = match location.as_ref()? {
+        config::SnapshotLocation::Folder(folder) => (Location::Folder(folder.clone()), Vec::new()),
+        config::SnapshotLocation::S3 {
+            bucket,
+            prefix,
+            variables,
+        } => {
+            let exposed = |(name, value): &(String, config::Secret)| {
+                (name.clone(), value.expose().to_owned())
+            };
+            let location = Location::S3 {
+                bucket: bucket.clone(),
+                prefix: prefix.clone(),
+            };
+            (location, variables.iter().map(exposed).collect())
+        }
+    };
+    Some(StoreSettings {
+        location,
+        variables,
+        group_id: config.kafka.group_id.clone(),
+        topic: config.topics.observations.clone(),
+        config_hash: restore.config_hash,
+        windows: restore.windows,
+        keep: keep.get(),
+        upload_timeout: *upload_timeout,
+        restore_timeout: *restore_timeout,
+    })
 }
 
 /// Hash of everything that the fold reads, as a worker of this configuration commits it.

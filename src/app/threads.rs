@@ -11,9 +11,11 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use crate::consume::Assigned;
 use crate::partition::{AssignerInput, Restorer};
+use crate::snapshot::{Shelf, StoreSettings};
 
 /// The end of a thread.
 #[derive(Debug)]
@@ -112,6 +114,17 @@ fn text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+/// A restore thread's way to the snapshots. Without one restores read the log, which is said once here.
+pub(super) fn open_shelf(store: &StoreSettings) -> Option<Shelf> {
+    match Shelf::open(store.clone()) {
+        Ok(shelf) => Some(shelf),
+        Err(error) => {
+            warn!(%error, "snapshots cannot be used; restores replay the log");
+            None
+        }
+    }
 }
 
 /// The life of a restore thread: takes partitions until nobody can send any.

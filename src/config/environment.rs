@@ -64,6 +64,14 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
+    /// Variables whose names begin so: name and value.
+    pub(super) fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.variables
+            .iter()
+            .filter(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Variables that override keys: name and value.
     pub(super) fn overrides(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables

@@ -17,6 +17,7 @@ mod properties;
 mod reader;
 mod registry;
 mod secret;
+mod snapshots;
 mod topics;
 mod tree;
 mod units;
@@ -35,6 +36,7 @@ pub use output::{Commit, Forecast, Guarantee, Model, WireFormat};
 pub use properties::Properties;
 pub use registry::{Credentials, Registry};
 pub use secret::Secret;
+pub use snapshots::{SnapshotLocation, Snapshots};
 pub use topics::Topics;
 pub use units::{format_duration, format_size, parse_duration};
 pub use window::{Missing, OnConflict, Window};
@@ -55,6 +57,7 @@ pub struct Config {
     pub forecast: Forecast,
     pub commit: Commit,
     pub rebuild: Rebuild,
+    pub snapshots: Snapshots,
     pub admin: Admin,
 }
 
@@ -96,6 +99,7 @@ impl Config {
             forecast,
             commit,
             rebuild,
+            snapshots,
             admin,
         } = self;
         dump::table([
@@ -109,6 +113,7 @@ impl Config {
             ("forecast", forecast.dump().into()),
             ("commit", commit.dump().into()),
             ("rebuild", rebuild.dump().into()),
+            ("snapshots", snapshots.dump().into()),
             ("admin", admin.dump().into()),
         ])
         .to_string()
@@ -155,6 +160,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
         Commit::read(section, group_id.as_deref())
     });
     let rebuild = reader.section("rebuild", Rebuild::read);
+    let snapshots = reader.section("snapshots", |section| Snapshots::read(section, environment));
     let admin = reader.section("admin", Admin::read);
     Some(Config {
         kafka: kafka?,
@@ -167,6 +173,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
         forecast: forecast?,
         commit: commit?,
         rebuild: rebuild?,
+        snapshots: snapshots?,
         admin: admin?,
     })
 }

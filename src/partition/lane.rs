@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::cut::{CutSettings, Cutter};
 use super::explain::Inquiry;
 use super::model::ServingModel;
 use super::outputs::{Build, ModelText};
@@ -54,6 +55,8 @@ pub struct LaneSettings {
     pub room: Room,
     /// Where schemas come from that are in a registry.
     pub schemas: Schemas,
+    /// `None` where no snapshots are made.
+    pub snapshots: Option<CutSettings>,
     /// The time now, read once a round; it decides emission only.
     pub wall_clock: fn() -> Timestamp,
 }
@@ -88,6 +91,7 @@ pub struct Lane {
     busy: Busy,
     /// When schemas are asked for again; `None` while none is missing.
     ask_again: Option<Instant>,
+    cutter: Cutter,
 }
 
 #[derive(Debug)]
@@ -108,6 +112,7 @@ impl Lane {
     ) -> Self {
         let text = ModelText::of(&model);
         let round = Round::new(&model, settings.batch_max);
+        let cutter = Cutter::new(settings.snapshots.clone());
         let busy = Busy {
             since: Instant::now(),
             worked: Duration::ZERO,
@@ -125,6 +130,7 @@ impl Lane {
             turn: 0,
             busy,
             ask_again: None,
+            cutter,
         }
     }
 
@@ -138,6 +144,7 @@ impl Lane {
                 self.on_command(command).await?;
             }
             self.attend();
+            self.cutter.attend(&mut self.servings, Instant::now());
             if self.servings.iter().any(Serving::has_records) {
                 self.work().await?;
                 continue;
@@ -152,6 +159,7 @@ impl Lane {
                 },
                 () = self.wake.notified() => {}
                 () = self.settings.schemas.changed() => {}
+                () = self.cutter.wait() => {}
                 () = sleep_until(ask_again.unwrap_or(idle)), if ask_again.is_some() => {}
                 // An idle lane tells once that it is idle.
                 () = sleep_until(idle), if self.busy.is_news() => {}
@@ -163,6 +171,8 @@ impl Lane {
         match command {
             LaneCommand::Serve(serving) => {
                 debug!(partition = %serving.partition, position = %serving.position, "lane serves");
+                let now = Instant::now();
+                self.cutter.serve(serving.partition, serving.position, now);
                 self.servings.push(*serving);
                 Ok(())
             }
@@ -190,6 +200,7 @@ impl Lane {
     }
 
     fn forget(&mut self, partition: PartitionId) {
+        self.cutter.forget(partition);
         self.servings
             .retain(|serving| serving.partition != partition);
     }

@@ -7,6 +7,8 @@
 
 mod assigner;
 mod assignment;
+mod at_hand;
+mod cut;
 mod due;
 pub mod explain;
 mod lane;
@@ -22,6 +24,7 @@ mod step;
 
 pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle};
 pub use assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
+pub use cut::CutSettings;
 pub use due::{DueRow, DueRows, Folded};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
@@ -29,8 +32,8 @@ pub use model::ServingModel;
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER};
 pub use plan::{Planned, plan};
 pub use rebuild::{
-    AskSchema, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Unusable, Watched, rebuild,
-    rebuild_watched,
+    AskSchema, AtHand, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Sources, Unusable,
+    Watched, rebuild, rebuild_from, rebuild_watched,
 };
 pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
 pub use round::{DEADLINE_HEADER, OutputSettings, Serving};

@@ -129,6 +129,29 @@ pub struct Rebuilt {
     pub finding: Finding,
     /// The first record that each attempt read; more than one when the earlier ones did not agree.
     pub attempts: Vec<NextOffset>,
+    /// True when the last attempt went on from windows that were at hand.
+    pub from_windows: bool,
+}
+
+/// Windows at hand, as they were at a position; not proven yet.
+#[derive(Debug)]
+pub struct AtHand {
+    pub position: NextOffset,
+    pub windows: Table,
+}
+
+/// Where a rebuild gets what it needs.
+pub struct Sources<'a, E> {
+    pub ask: &'a mut AskSchema<'a>,
+    pub read: &'a mut ReadRange<'a, E>,
+    /// The next windows at hand, the best first; `None` when there are no more.
+    pub at_hand: &'a mut dyn FnMut() -> Option<AtHand>,
+}
+
+impl<E> std::fmt::Debug for Sources<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
 }
 
 /// Whether a rebuilt state is the one that was left behind.
@@ -178,48 +201,87 @@ pub fn rebuild<E>(
 /// What reading gave.
 pub fn rebuild_watched<E>(
     fresh: Fresh<'_>,
-    mut plan: RebuildPlan,
+    plan: RebuildPlan,
     ask: &mut AskSchema<'_>,
     read: &mut ReadRange<'_, E>,
     watch: &mut dyn FnMut(Watched<'_>),
 ) -> Result<Option<Rebuilt>, E> {
+    let sources = Sources {
+        ask: &mut |schema| ask(schema),
+        read: &mut |range, fold| read(range, fold),
+        at_hand: &mut || None,
+    };
+    rebuild_from(fresh, plan, sources, watch)
+}
+
+/// The same, from windows that are at hand where these lead to the proof.
+///
+/// # Errors
+/// What reading gave.
+pub fn rebuild_from<E>(
+    fresh: Fresh<'_>,
+    mut plan: RebuildPlan,
+    sources: Sources<'_, E>,
+    watch: &mut dyn FnMut(Watched<'_>),
+) -> Result<Option<Rebuilt>, E> {
+    let Sources { ask, read, at_hand } = sources;
     let mut attempts = Vec::new();
+    let mut from_windows = true;
     loop {
-        attempts.push(plan.from.offset);
+        let found = if from_windows { at_hand() } else { None };
+        from_windows = found.is_some();
+        let (from, windows) = found.map_or_else(
+            || (plan.from.offset, Table::resume_at(fresh.windows, plan.from)),
+            |found| (found.position, found.windows),
+        );
+        attempts.push(from);
         watch(Watched::Attempt);
-        let windows = Table::resume_at(fresh.windows, plan.from);
-        let mut step = Step::new(fresh.decoder.clone(), windows, plan.lineage)
+        let step = Step::new(fresh.decoder.clone(), windows, plan.lineage)
             .with_verdicts(plan.verdicts.clone());
-        let mut answered = true;
-        let whole = read((plan.from.offset, plan.committed), &mut |batch| {
-            for record in batch.iter() {
-                answered = answered && fold(&mut step, &record, ask, watch);
-            }
-        })?;
-        if !whole || !answered {
+        let Some(step) = replay(step, (from, plan.committed), (&mut *ask, &mut *read), watch)?
+        else {
             return Ok(None);
-        }
-        let finding = match plan.proof {
-            None => Finding::Unproven,
-            Some(proof) if proof.holds(step.windows()) => Finding::Agreed,
+        };
+        let (step, finding) = match plan.proof {
+            None => (step, Finding::Unproven),
+            Some(proof) if proof.holds(step.windows()) => (step, Finding::Agreed),
+            // They are dropped, and the next ones are tried, or the log.
+            Some(_) if from_windows => continue,
             Some(proof) => {
                 if let Some(from) = further_back(plan.from.offset, plan.committed, proof.floor) {
                     plan.from = unknown_time(from);
                     continue;
                 }
-                step = step.with_lineage(Lineage {
+                let lineage = Lineage {
                     whole_from: plan.committed,
                     ..plan.lineage
-                });
-                Finding::NeverAgreed
+                };
+                (step.with_lineage(lineage), Finding::NeverAgreed)
             }
         };
         return Ok(Some(Rebuilt {
             step,
             finding,
             attempts,
+            from_windows,
         }));
     }
+}
+
+/// Folds the records of a range; `None` when the partition was taken away meanwhile.
+fn replay<E>(
+    mut step: Step,
+    range: (NextOffset, NextOffset),
+    (ask, read): (&mut AskSchema<'_>, &mut ReadRange<'_, E>),
+    watch: &mut dyn FnMut(Watched<'_>),
+) -> Result<Option<Step>, E> {
+    let mut answered = true;
+    let whole = read(range, &mut |batch| {
+        for record in batch.iter() {
+            answered = answered && fold(&mut step, &record, ask, watch);
+        }
+    })?;
+    Ok((whole && answered).then_some(step))
 }
 
 /// Folds a record, after the answer that it may wait for; `false` when none will come.

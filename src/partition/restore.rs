@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::at_hand::Snapshots;
 use super::lineage::Lineage;
 use super::plan::{Planned, plan};
-use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, rebuild};
+use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, Sources, rebuild_from};
 use super::step::Step;
 use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
@@ -18,7 +19,8 @@ use crate::domain::{NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::permission::Refusals;
 use crate::registry::Schemas;
-use crate::telemetry::metrics::{self, RestoreResult};
+use crate::snapshot::Shelf;
+use crate::telemetry::metrics::{self, RestoreResult, RestoreSource};
 use crate::window::{Table, WindowConfig};
 
 /// What a restore is configured by.
@@ -84,6 +86,8 @@ pub struct Restorer {
     settings: RestoreSettings,
     replayer: Replayer,
     ownership: Ownership,
+    /// `None` where no snapshots are kept.
+    shelf: Option<Shelf>,
 }
 
 /// Wait before a restore is tried again after an error, doubled up to the maximum, which also bounds
@@ -97,7 +101,14 @@ impl Restorer {
             settings,
             replayer,
             ownership,
+            shelf: None,
         }
+    }
+
+    /// The same, with snapshots to go on from.
+    #[must_use]
+    pub fn with_snapshots(self, shelf: Option<Shelf>) -> Self {
+        Self { shelf, ..self }
     }
 
     /// Restores a partition. Tries again, with back-off, while brokers do not answer; the partition
@@ -167,7 +178,7 @@ impl Restorer {
                 "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
             );
         }
-        let Some(step) = self.rebuild(assigned, plan)? else {
+        let Some(step) = self.rebuild(assigned, plan, log.log_start)? else {
             return Ok(None);
         };
         Ok(Some(Restored {
@@ -185,6 +196,7 @@ impl Restorer {
                 self.is_ours(assigned)
             })?;
         info!(partition = %assigned.partition, %start, "first start of this group");
+        metrics::restored_from(RestoreSource::FirstStart);
         let lineage = Lineage {
             config_hash: self.settings.config_hash,
             start,
@@ -201,27 +213,40 @@ impl Restorer {
     }
 
     /// `None` when the partition was taken away meanwhile.
-    fn rebuild(&self, assigned: Assigned, plan: RebuildPlan) -> Result<Option<Step>, RestoreError> {
+    fn rebuild(
+        &self,
+        assigned: Assigned,
+        plan: RebuildPlan,
+        log_start: NextOffset,
+    ) -> Result<Option<Step>, RestoreError> {
         let partition = assigned.partition;
         let fresh = Fresh {
             windows: self.settings.windows,
             decoder: &self.settings.decoder,
         };
         let committed = plan.committed;
-        let mut ask = |schema| {
-            let wanted = || self.is_ours(assigned);
-            self.settings.schemas.wait(schema, &wanted)
+        let wanted = || self.is_ours(assigned);
+        // From below the rebuild offset more records are to be read than without a snapshot.
+        let least = match plan.proof {
+            Some(_) => plan.from.offset.max(log_start),
+            None => log_start,
         };
-        let rebuilt = rebuild::<RestoreError>(fresh, plan, &mut ask, &mut |(from, to), fold| {
-            let began = Instant::now();
-            let records = self.replayer.replay(partition, (from, to), &mut |batch| {
-                fold(batch);
-                self.is_ours(assigned)
-            })?;
-            metrics::replayed(records, began.elapsed());
-            info!(%partition, %from, %to, records, took = ?began.elapsed(), "replayed");
-            Ok(self.is_ours(assigned))
-        })?;
+        let mut snapshots = Snapshots::new(self.shelf.as_ref(), partition, (least, committed));
+        let sources = Sources {
+            ask: &mut |schema| self.settings.schemas.wait(schema, &wanted),
+            read: &mut |(from, to), fold| {
+                let began = Instant::now();
+                let records = self.replayer.replay(partition, (from, to), &mut |batch| {
+                    fold(batch);
+                    wanted()
+                })?;
+                metrics::replayed(records, began.elapsed());
+                info!(%partition, %from, %to, records, took = ?began.elapsed(), "replayed");
+                Ok::<_, RestoreError>(wanted())
+            },
+            at_hand: &mut || snapshots.next(&wanted),
+        };
+        let rebuilt = rebuild_from(fresh, plan, sources, &mut |_watched| {})?;
         Ok(rebuilt.map(|rebuilt| {
             report(partition, committed, &rebuilt);
             rebuilt.step
@@ -235,10 +260,16 @@ fn report(partition: PartitionId, committed: NextOffset, rebuilt: &Rebuilt) {
         step: _,
         finding,
         attempts,
+        from_windows,
     } = rebuilt;
+    metrics::restored_from(if *from_windows {
+        RestoreSource::Snapshot
+    } else {
+        RestoreSource::Log
+    });
     for pair in attempts.windows(2) {
         metrics::restore_attempt(RestoreResult::FurtherBack);
-        warn!(%partition, from = %pair[0], next = %pair[1], "the rebuilt state differed from the committed checksum; the replay started again from further back");
+        warn!(%partition, from = %pair[0], next = %pair[1], "the rebuilt state differed from the committed checksum; the replay started again elsewhere");
     }
     metrics::restore_attempt(match finding {
         Finding::Agreed => RestoreResult::Agreed,

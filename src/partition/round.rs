@@ -42,6 +42,8 @@ pub struct Serving {
     pub(super) current: Option<(Arc<RecordBatch>, usize)>,
     /// The schema that `current` waits for; nothing is taken until its owner has brought the answer.
     pub(super) awaits: Option<Awaited>,
+    /// Nothing is taken while a snapshot has copied more than is stored.
+    pub(super) waits_for_snapshot: bool,
 }
 
 /// A schema that a partition is held for, and the record that named it.
@@ -70,12 +72,13 @@ impl Serving {
             began: position,
             current: None,
             awaits: None,
+            waits_for_snapshot: false,
         }
     }
 
     /// True when there is something to fold.
     pub fn has_records(&self) -> bool {
-        self.awaits.is_none() && self.has_waiting()
+        self.awaits.is_none() && !self.waits_for_snapshot && self.has_waiting()
     }
 
     fn has_waiting(&self) -> bool {
@@ -84,7 +87,7 @@ impl Serving {
 
     /// The next record, as its batch and its index there.
     fn next(&mut self) -> Option<(Arc<RecordBatch>, usize)> {
-        if self.awaits.is_some() {
+        if self.awaits.is_some() || self.waits_for_snapshot {
             return None;
         }
         let (batch, index) = match self.current.take() {

@@ -11,7 +11,9 @@ use crate::domain::{
     CommitMetadata, NextOffset, Offset, Outcome, PartitionId, Record, Rejection, SchemaId,
     Verdicts, partition_of,
 };
-use crate::window::{FOLD_VERSION, SeriesKey, Table, Verdict, Whose, Window};
+use crate::window::{
+    FOLD_VERSION, ImageHead, SeriesColumns, SeriesKey, Table, Verdict, Whose, Window,
+};
 
 /// The state of one partition.
 #[derive(Clone, Debug)]
@@ -257,6 +259,27 @@ impl Step {
     /// True when the window holds a row that no restore could prove whole.
     pub fn is_partial(&self, window: &Window<'_>) -> bool {
         self.lineage.whole_from.is_past(window.lowest_offset())
+    }
+
+    /// Begins to copy the windows as they are now; see [`Table::begin_cut`].
+    pub(super) fn begin_cut(&mut self, position: NextOffset) -> ImageHead {
+        self.windows.begin_cut(position)
+    }
+
+    pub(super) fn copy_cut(&mut self, bytes: usize) -> bool {
+        self.windows.copy_cut(bytes)
+    }
+
+    pub(super) fn copied_bytes(&self) -> usize {
+        self.windows.copied_bytes()
+    }
+
+    pub(super) fn take_copied(&mut self) -> SeriesColumns {
+        self.windows.take_copied()
+    }
+
+    pub(super) fn end_cut(&mut self) {
+        self.windows.end_cut();
     }
 
     pub fn lineage(&self) -> Lineage {

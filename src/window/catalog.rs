@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::idle::ChangeOrder;
 use super::series::Series;
+use crate::domain::Timestamp;
 
 /// Names a series of a [`super::Table`] until the next record is folded: a later one may evict the
 /// series and give its number to another.
@@ -68,6 +69,11 @@ impl Catalog {
             .filter_map(|key| Some((*key, self.get(*key)?)))
     }
 
+    /// The number of every series, in no order that means anything.
+    pub(super) fn keys(&self) -> impl Iterator<Item = SeriesKey> {
+        self.index.iter().copied()
+    }
+
     /// Adds a series whose name is not in the table, as the one that changed last.
     pub(super) fn insert(&mut self, series: Series) -> SeriesKey {
         let hash = name_hash(&series.name);
@@ -91,6 +97,19 @@ impl Catalog {
     /// Notes that a series changed.
     pub(super) fn touch(&mut self, key: SeriesKey) {
         self.changes.touch(key);
+    }
+
+    /// Puts all series in the order of their last change, which they were not inserted in.
+    pub(super) fn order_by_change(&mut self) {
+        let mut keys: Vec<(Timestamp, SeriesKey)> = self
+            .iter()
+            .map(|(key, series)| (series.last_change, key))
+            .collect();
+        keys.sort_unstable();
+        self.changes = ChangeOrder::new();
+        for (_, key) in keys {
+            self.changes.append(key);
+        }
     }
 
     /// The series whose last change is longest ago.

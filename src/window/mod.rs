@@ -9,7 +9,7 @@
 //! while a window is copied out.
 //!
 //! `rules` and `series` are the table of outcomes, `rows` is the ring of one series, `checksum` says
-//! which bytes are hashed; `catalog`, `idle` and `rebuild` are the indexes that keep every fold at a
+//! which bytes are hashed, `image` and `refill` take the windows out and bring them back; `catalog`, `idle` and `rebuild` are the indexes that keep every fold at a
 //! constant cost.
 
 mod catalog;
@@ -17,9 +17,11 @@ mod checksum;
 mod complete;
 mod config;
 mod idle;
+mod image;
 mod rebuild;
 mod rows;
 mod rules;
+mod refill;
 mod series;
 mod table;
 
@@ -27,6 +29,8 @@ pub use catalog::SeriesKey;
 pub use checksum::MISSING;
 pub use complete::Window;
 pub use config::{ConflictPolicy, MissingPolicy, WindowConfig, WindowConfigError, WindowSettings};
+pub use image::{ImageError, ImageHead, MovesImage, NO_ROW, SeriesColumns};
+pub use refill::Refill;
 pub use rules::{EARLIEST, SERIES_BYTES_MAX};
 pub use table::{Folding, Table, Verdict, Whose};
 

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::SeriesKey;
+use super::image::MovesImage;
 use crate::domain::{NextOffset, Offset, RebuildPoint, Timestamp};
 
 /// In the place of an offset: this series has no row.
@@ -153,6 +154,47 @@ impl StreamTimeLog {
         }
         if self.entries.len() > LOG_ENTRIES_MAX {
             self.thin();
+        }
+    }
+
+    /// Most entries of a log.
+    pub(super) const ENTRIES_MAX: usize = LOG_ENTRIES_MAX;
+
+    pub(super) fn image(&self) -> MovesImage {
+        let Self {
+            entries,
+            stride,
+            skipped,
+            exact_from,
+            last,
+        } = self;
+        MovesImage {
+            offsets: entries.iter().map(|entry| entry.offset).collect(),
+            before: entries
+                .iter()
+                .map(|entry| entry.before.map(|before| before.0))
+                .collect(),
+            stride: *stride,
+            skipped: *skipped,
+            exact_from: *exact_from,
+            last: *last,
+        }
+    }
+
+    /// The log of an image that was checked.
+    pub(super) fn of_image(image: &MovesImage) -> Self {
+        let entries = image.offsets.iter().zip(&image.before);
+        Self {
+            entries: entries
+                .map(|(offset, before)| Move {
+                    offset: *offset,
+                    before: before.map(Timestamp),
+                })
+                .collect(),
+            stride: image.stride,
+            skipped: image.skipped,
+            exact_from: image.exact_from,
+            last: image.last,
         }
     }
 

@@ -147,6 +147,50 @@ impl Rows {
         }
     }
 
+    /// The offset of each kept slot, oldest first, as the two runs in which the ring holds them; above
+    /// every offset where there is no row.
+    pub(super) fn offsets_in_order(&self) -> (&[i64], &[i64]) {
+        let (newer, older) = self.offsets.split_at(self.head + 1);
+        (older, newer)
+    }
+
+    /// The ring of these rows, oldest first. An offset below zero says that there is no row.
+    pub(super) fn of_image(
+        newest: Slot,
+        offsets: &[i64],
+        cells: &[f64],
+        hasher: &mut Hasher,
+    ) -> Self {
+        let mut ring = Self {
+            newest,
+            head: offsets.len().saturating_sub(1),
+            filled_late: i64::MIN,
+            hash: 0,
+            features: cells.len() / offsets.len().max(1),
+            cells: cells.into(),
+            offsets: offsets
+                .iter()
+                .map(|offset| if *offset < 0 { UNKNOWN } else { *offset })
+                .collect(),
+        };
+        let mut lowest_after = UNKNOWN;
+        for back in 0..ring.len() {
+            let place = ring.place_back(back);
+            let offset = ring.offsets[place];
+            if offset == UNKNOWN {
+                continue;
+            }
+            let slot = newest.plus(-steps(back));
+            if offset > lowest_after {
+                ring.filled_late = ring.filled_late.max(slot.0);
+            }
+            lowest_after = lowest_after.min(offset);
+            let hash = hasher.row(slot, ring.cells_at(place));
+            ring.hash = ring.hash.wrapping_add(hash);
+        }
+        ring
+    }
+
     /// Moves the ring on to a slot after the newest and writes its row. What falls out at the far
     /// end is forgotten.
     pub(super) fn advance(

@@ -18,6 +18,11 @@ pub(super) fn is_series(name: &str) -> bool {
     (1..=SERIES_BYTES_MAX).contains(&name.len())
 }
 
+/// A value as it is stored: finite and no negative zero, or missing.
+pub(super) fn is_cell(cell: f64) -> bool {
+    cell.to_bits() == stored(cell.is_finite().then_some(cell)).to_bits()
+}
+
 /// The observation's time and its record's timestamp, if both are there and agree.
 pub(super) fn time(
     time: Option<Timestamp>,

@@ -65,6 +65,26 @@ impl Series {
         series
     }
 
+    /// The series that an image holds.
+    pub(super) fn of_image(
+        name: &str,
+        rows: Rows,
+        (last_change, held): (Timestamp, Option<(Slot, Offset, &[f64])>),
+        hasher: &mut Hasher,
+    ) -> Self {
+        let held = held.map(|(slot, offset, cells)| Held {
+            slot,
+            cells: cells.into(),
+            offset,
+        });
+        let mut series = Self {
+            held,
+            ..Self::new(name, rows, last_change, hasher)
+        };
+        series.rehash(hasher);
+        series
+    }
+
     /// The series hash.
     pub(super) const fn hash(&self) -> u64 {
         self.hash

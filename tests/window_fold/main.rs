@@ -8,6 +8,8 @@ mod extremes;
 #[cfg(test)]
 mod histogram;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod naive;
 #[cfg(test)]
 mod properties;

@@ -98,7 +98,7 @@ fn run(settings: &WindowSettings, steps: &[Step], random: &mut Random, restarts:
 }
 
 /// What both runs must say. The run of conflicts is no state, so the alarm may differ.
-fn word(folding: &Folding) -> (Discriminant<Verdict>, Option<Rejection>, bool, u32) {
+pub(crate) fn word(folding: &Folding) -> (Discriminant<Verdict>, Option<Rejection>, bool, u32) {
     let rejection = match folding.verdict {
         Verdict::Rejected(rejection) => Some(rejection),
         Verdict::Folded(_) | Verdict::LateFilled | Verdict::Duplicate | Verdict::Held => None,

@@ -223,6 +223,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         encoder: ForecastEncoder::default(),
         room: Room::default(),
         schemas: Schemas::none(),
+        snapshots: None,
         wall_clock: || NOW,
     }
 }

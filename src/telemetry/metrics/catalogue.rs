@@ -36,6 +36,13 @@ pub(super) const REPLAY_RECORDS: &str = "foretell_replayed_records_total";
 pub(super) const REPLAY_SECONDS: &str = "foretell_replay_seconds";
 pub(super) const REGISTRY_REQUESTS: &str = "foretell_registry_requests_total";
 pub(super) const REGISTRY_SECONDS: &str = "foretell_registry_request_seconds";
+pub(super) const RESTORES: &str = "foretell_restores_total";
+pub(super) const SNAPSHOTS: &str = "foretell_snapshots_total";
+pub(super) const SNAPSHOTS_UNUSABLE: &str = "foretell_snapshots_unusable_total";
+pub(super) const SNAPSHOT_TIME: &str = "foretell_snapshot_timestamp_seconds";
+pub(super) const SNAPSHOT_BYTES: &str = "foretell_snapshot_bytes";
+pub(super) const SNAPSHOT_SECONDS: &str = "foretell_snapshot_seconds";
+pub(super) const SNAPSHOT_PAUSE: &str = "foretell_snapshot_pause_seconds";
 pub(super) const SCHEMA_HOLDS: &str = "foretell_schema_held_partitions";
 
 /// What a metric is.
@@ -114,7 +121,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 32] = [
+pub const ALL: [Metric; 39] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -246,6 +253,41 @@ pub const ALL: [Metric; 32] = [
         "Records replayed to rebuild partitions",
     ),
     seconds_of(REPLAY_SECONDS, LONG_SECONDS, "Time of one replay"),
+    counter_of(
+        RESTORES,
+        &["source"],
+        "Partitions taken over, by what their windows came from: snapshot, log or first_start",
+    ),
+    counter_of(
+        SNAPSHOTS,
+        &["result"],
+        "Snapshots that were due, by what came of them: stored, failed or abandoned",
+    ),
+    counter_of(
+        SNAPSHOTS_UNUSABLE,
+        &[],
+        "Snapshots that a restore could not use, or could not get",
+    ),
+    gauge_of(
+        SNAPSHOT_TIME,
+        &["partition"],
+        "When this worker last stored a snapshot of a partition, seconds since the epoch",
+    ),
+    gauge_of(
+        SNAPSHOT_BYTES,
+        &["partition"],
+        "Bytes of the last snapshot of a partition",
+    ),
+    seconds_of(
+        SNAPSHOT_SECONDS,
+        LONG_SECONDS,
+        "Time to copy and store a snapshot",
+    ),
+    seconds_of(
+        SNAPSHOT_PAUSE,
+        SECONDS,
+        "Time that a snapshot keeps a lane from its records, at a stretch",
+    ),
     counter_of(
         REGISTRY_REQUESTS,
         &["result"],

@@ -8,6 +8,7 @@
 )]
 
 mod catalogue;
+mod snapshots;
 
 use std::time::Duration;
 
@@ -18,12 +19,17 @@ use crate::domain::{DeadLetterReason, Outcome, OutcomeCounts, PartitionId};
 
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
+pub use snapshots::{
+    RestoreSource, SnapshotResult, restored_from, snapshot, snapshot_pause, snapshot_stored,
+    snapshot_unusable,
+};
+
 use catalogue::{
     BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED,
     FORECASTS, HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED,
     POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS,
     REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, SCHEMA_HOLDS,
-    SERIES_EVICTED, STALE, TRANSACTIONS,
+    SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME, STALE, TRANSACTIONS,
 };
 
 /// How an attempt to commit went.
@@ -168,6 +174,7 @@ pub(super) fn describe() {
     for result in RegistryResult::ALL {
         counter!(REGISTRY_REQUESTS, "result" => result.label()).absolute(0);
     }
+    snapshots::describe();
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
@@ -217,7 +224,15 @@ pub fn queue_depth(partition: PartitionId, records: usize, bytes: usize) {
 /// A partition went to another worker: what it left behind is that worker's to tell. Its gauges are
 /// left out of the next scrape.
 pub fn partition_gone(partition: PartitionId) {
-    for name in [COMMITTED, COMMITTED_TIME, LAG, QUEUE_RECORDS, QUEUE_BYTES] {
+    for name in [
+        COMMITTED,
+        COMMITTED_TIME,
+        LAG,
+        QUEUE_RECORDS,
+        QUEUE_BYTES,
+        SNAPSHOT_TIME,
+        SNAPSHOT_BYTES,
+    ] {
         gauge!(name, "partition" => partition.to_string()).set(GONE);
     }
 }
@@ -397,6 +412,11 @@ mod tests {
         restored(took);
         registry_asked(RegistryResult::Found, took);
         schema_holds(1);
+        snapshot(SnapshotResult::Stored);
+        snapshot_stored(PARTITION, (43, took), Timestamp(2_500));
+        snapshot_pause(took);
+        snapshot_unusable();
+        restored_from(RestoreSource::Snapshot);
     }
 
     #[test]
@@ -443,6 +463,10 @@ mod tests {
             "foretell_model_info{model=\"gru\",version=\"3\",digest=\"ab\"} 1",
             "foretell_restore_attempts_total{result=\"further_back\"} 1",
             "foretell_replayed_records_total 23",
+            "foretell_snapshot_timestamp_seconds{partition=\"5\"} 2.5",
+            "foretell_snapshot_bytes{partition=\"5\"} 43",
+            "foretell_snapshots_total{result=\"failed\"} 0",
+            "foretell_restores_total{source=\"snapshot\"} 1",
         ] {
             assert!(
                 text.lines().any(|found| found == line),
