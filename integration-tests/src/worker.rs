@@ -301,6 +301,15 @@ impl Worker {
     }
 
     /// Fails with the end of the log if the worker has ended.
+    /// The value of a metric, named with its labels as /metrics prints it.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let (_, text) = self.get("/metrics")?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line.with_context(|| format!("no {name}"))?.parse()?)
+    }
+
     pub fn ensure_alive(&mut self) -> Result<()> {
         self.process.ensure_alive()
     }

@@ -67,15 +67,6 @@ fn wait_until_held(worker: &mut Worker) -> Result<()> {
     )
 }
 
-/// A metric without labels, or with those that are written out.
-fn metric(worker: &Worker, name: &str) -> Result<f64> {
-    let (_, text) = worker.get("/metrics")?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    Ok(line.with_context(|| format!("no {name}"))?.parse()?)
-}
-
 fn readiness(worker: &Worker) -> Result<String> {
     Ok(worker.get("/readyz")?.1)
 }
@@ -214,13 +205,10 @@ fn a_registry_that_is_away_holds_what_it_must_and_nothing_is_rejected() -> Resul
         worker.ensure_alive()?;
         // Told once the client knows the end of the log.
         let lag = |partition| {
-            metric(
-                &worker,
-                &format!("foretell_lag_records{{partition=\"{partition}\"}}"),
-            )
-            .unwrap_or(f64::INFINITY)
+            let name = format!("foretell_lag_records{{partition=\"{partition}\"}}");
+            worker.metric(&name).unwrap_or(f64::INFINITY)
         };
-        let held = metric(&worker, "foretell_schema_held_partitions")?;
+        let held = worker.metric("foretell_schema_held_partitions")?;
         let behind = (0..4).filter(|partition| lag(*partition) > 0.0).count();
         Ok(held > 0.5 && behind == 1)
     })?;
@@ -238,7 +226,7 @@ fn a_registry_that_is_away_holds_what_it_must_and_nothing_is_rejected() -> Resul
         second.ensure_alive()?;
         Ok(["restoring", "serving"].into_iter().any(|state| {
             let name = format!("foretell_partitions{{state=\"{state}\"}}");
-            metric(&second, &name).is_ok_and(|count| count > 0.5)
+            second.metric(&name).is_ok_and(|count| count > 0.5)
         }))
     })?;
     stop(worker)?;
@@ -252,7 +240,7 @@ fn a_registry_that_is_away_holds_what_it_must_and_nothing_is_rejected() -> Resul
     third.wait_ready()?;
     scenario.burst(5)?;
     third = caught_up(&scenario, third)?;
-    ensure!(metric(&third, "foretell_schema_held_partitions")? < 0.5);
+    ensure!(third.metric("foretell_schema_held_partitions")? < 0.5);
     stop(third)?;
     scenario.ensure_output_as_undisturbed()
 }
@@ -273,7 +261,7 @@ fn restarted(scenario: &Scenario, worker: Worker) -> Result<Worker> {
     const ATTEMPTS: &str = "foretell_restore_attempts_total";
     worker.kill()?;
     let again = scenario.job.start_ready(WORKER)?;
-    let count = |result: &str| metric(&again, &format!("{ATTEMPTS}{{result=\"{result}\"}}"));
+    let count = |result: &str| again.metric(&format!("{ATTEMPTS}{{result=\"{result}\"}}"));
     let counts = (count("agreed")?, count("never_agreed")?, count("unproven")?);
     ensure!(counts.0 > 1.5 && counts.1 + counts.2 < 0.5, "{counts:?}");
     Ok(again)

@@ -205,13 +205,13 @@ pub fn registry(registry: &config::Registry) -> RegistrySettings {
 /// Where snapshots are kept; `None` where none are.
 pub(super) fn snapshots(config: &Config, restore: &RestoreSettings) -> Option<StoreSettings> {
     let config::Snapshots {
-        location,
+        location: place,
         interval: _,
         keep,
         upload_timeout,
         restore_timeout,
     } = &config.snapshots;
-    let (location, variables) = match location.as_ref()? {
+    let (location, variables) = match place.as_ref()? {
         config::SnapshotLocation::Folder(folder) => (Location::Folder(folder.clone()), Vec::new()),
         config::SnapshotLocation::S3 {
             bucket,

@@ -44,8 +44,8 @@ impl Snapshots {
 
     pub(super) fn read(section: &mut Section<'_>, environment: &Environment) -> Option<Self> {
         let base = section.reader().base();
-        let default = Some(SnapshotLocation::Folder(base.join(Self::FOLDER)));
-        let location = section.or("location", default, &{
+        let folder = Some(SnapshotLocation::Folder(base.join(Self::FOLDER)));
+        let location = section.or("location", folder, &{
             location_kind(base, environment).or_off()
         });
         let interval = section.or("interval", Self::INTERVAL, &kind::duration(Self::INTERVALS));
@@ -113,7 +113,7 @@ fn location_kind(base: PathBuf, environment: &Environment) -> kind::Kind<'_, Sna
                 prefix: prefix.trim_end_matches('/').to_owned(),
                 variables: environment
                     .starting_with("AWS_")
-                    .map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned())))
+                    .map(|(name, set)| (name.to_owned(), Secret::new(set.to_owned())))
                     .collect(),
             })
         },

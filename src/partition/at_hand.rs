@@ -13,7 +13,7 @@ const TRIES_MAX: usize = 3;
 
 /// A partition's snapshots between two positions.
 pub(super) struct Snapshots<'a> {
-    shelf: Option<&'a Shelf>,
+    kept: Option<&'a Shelf>,
     partition: PartitionId,
     range: (NextOffset, NextOffset),
     /// `None` until they are asked for, with the time after which nothing is waited for.
@@ -22,12 +22,12 @@ pub(super) struct Snapshots<'a> {
 
 impl<'a> Snapshots<'a> {
     pub(super) fn new(
-        shelf: Option<&'a Shelf>,
+        kept: Option<&'a Shelf>,
         partition: PartitionId,
         range: (NextOffset, NextOffset),
     ) -> Self {
         Self {
-            shelf,
+            kept,
             partition,
             range,
             found: None,
@@ -37,11 +37,11 @@ impl<'a> Snapshots<'a> {
     /// The next one that can be read. Whatever keeps one from being read is said and counted, and the log
     /// is read instead.
     pub(super) fn next(&mut self, wanted: &dyn Fn() -> bool) -> Option<AtHand> {
-        let shelf = self.shelf?;
+        let kept = self.kept?;
         let partition = self.partition;
         if self.found.is_none() {
-            let deadline = shelf.deadline();
-            let listed = shelf.find(partition, self.range, (deadline, wanted));
+            let deadline = kept.deadline();
+            let listed = kept.find(partition, self.range, (deadline, wanted));
             let mut names = listed.unwrap_or_else(|error| {
                 complain(partition, &error);
                 Vec::new()
@@ -53,7 +53,7 @@ impl<'a> Snapshots<'a> {
         let (deadline, names) = self.found.as_mut()?;
         while let Some(name) = names.pop() {
             let began = Instant::now();
-            match shelf.load(partition, &name, (*deadline, wanted)) {
+            match kept.load(partition, &name, (*deadline, wanted)) {
                 Ok(loaded) => {
                     let series = loaded.windows.series_count();
                     info!(%partition, snapshot = %name, series, took = ?began.elapsed(), "snapshot read");

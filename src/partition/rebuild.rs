@@ -248,8 +248,8 @@ pub fn rebuild_from<E>(
             // They are dropped, and the next ones are tried, or the log.
             Some(_) if from_windows => continue,
             Some(proof) => {
-                if let Some(from) = further_back(plan.from.offset, plan.committed, proof.floor) {
-                    plan.from = unknown_time(from);
+                if let Some(back) = further_back(plan.from.offset, plan.committed, proof.floor) {
+                    plan.from = unknown_time(back);
                     continue;
                 }
                 let lineage = Lineage {

@@ -87,7 +87,7 @@ pub struct Restorer {
     replayer: Replayer,
     ownership: Ownership,
     /// `None` where no snapshots are kept.
-    shelf: Option<Shelf>,
+    snapshots: Option<Shelf>,
 }
 
 /// Wait before a restore is tried again after an error, doubled up to the maximum, which also bounds
@@ -101,14 +101,14 @@ impl Restorer {
             settings,
             replayer,
             ownership,
-            shelf: None,
+            snapshots: None,
         }
     }
 
     /// The same, with snapshots to go on from.
     #[must_use]
-    pub fn with_snapshots(self, shelf: Option<Shelf>) -> Self {
-        Self { shelf, ..self }
+    pub fn with_snapshots(self, snapshots: Option<Shelf>) -> Self {
+        Self { snapshots, ..self }
     }
 
     /// Restores a partition. Tries again, with back-off, while brokers do not answer; the partition
@@ -231,7 +231,7 @@ impl Restorer {
             Some(_) => plan.from.offset.max(log_start),
             None => log_start,
         };
-        let mut snapshots = Snapshots::new(self.shelf.as_ref(), partition, (least, committed));
+        let mut snapshots = Snapshots::new(self.snapshots.as_ref(), partition, (least, committed));
         let sources = Sources {
             ask: &mut |schema| self.settings.schemas.wait(schema, &wanted),
             read: &mut |(from, to), fold| {

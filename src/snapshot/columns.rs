@@ -6,7 +6,7 @@ use arrow_array::{
     ArrayRef, FixedSizeListArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
 };
 use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, FieldRef, SchemaRef};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 
 use crate::window::{MovesImage, SeriesColumns};
 
@@ -40,20 +40,15 @@ pub(super) fn series_batch(
     let per_held = held_cells.len() / held.iter().flatten().count().max(1);
     let held_lengths = held.iter().map(|held| held.map_or(0, |_| per_held));
     let held_ends = OffsetBuffer::from_lengths(held_lengths);
-    let item = |index: usize| -> Result<FieldRef, ArrowError> {
-        match schema.field(index).data_type() {
-            DataType::List(item) | DataType::FixedSizeList(item, _) => Ok(Arc::clone(item)),
-            other => Err(ArrowError::SchemaError(format!("{other} is no list"))),
-        }
-    };
     let fixed = |index: usize, values: ArrayRef| -> Result<ArrayRef, ArrowError> {
-        let DataType::FixedSizeList(_, length) = schema.field(index).data_type() else {
-            return Err(ArrowError::SchemaError(
-                "no list of a fixed size".to_owned(),
-            ));
+        let DataType::FixedSizeList(item, length) = schema.field(index).data_type() else {
+            return Err(no_list());
         };
-        let list = FixedSizeListArray::try_new(item(index)?, *length, values, None)?;
+        let list = FixedSizeListArray::try_new(Arc::clone(item), *length, values, None)?;
         Ok(Arc::new(list))
+    };
+    let DataType::List(item) = schema.field(HELD_CELLS).data_type() else {
+        return Err(no_list());
     };
     let arrays: Vec<ArrayRef> = vec![
         Arc::new(StringArray::try_new(
@@ -74,15 +69,24 @@ pub(super) fn series_batch(
                 .collect::<Int64Array>(),
         ),
         Arc::new(ListArray::try_new(
-            item(5)?,
+            Arc::clone(item),
             held_ends,
             Arc::new(Float64Array::from(held_cells)),
             None,
         )?),
-        fixed(6, Arc::new(Int64Array::from(offsets)))?,
-        fixed(7, Arc::new(Float64Array::from(cells)))?,
+        fixed(OFFSETS, Arc::new(Int64Array::from(offsets)))?,
+        fixed(CELLS, Arc::new(Float64Array::from(cells)))?,
     ];
     RecordBatch::try_new(schema, arrays)
+}
+
+/// Where the lists stand among the columns of `series_schema`.
+const HELD_CELLS: usize = 5;
+const OFFSETS: usize = 6;
+const CELLS: usize = 7;
+
+fn no_list() -> ArrowError {
+    ArrowError::SchemaError("a column that is no list".to_owned())
 }
 
 fn name_offsets(ends: &[usize]) -> Result<OffsetBuffer<i32>, ArrowError> {

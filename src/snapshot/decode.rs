@@ -102,11 +102,10 @@ pub async fn read(
     let mut refill = Refill::new(windows, &head)?;
     let count = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
     let columns = series_schema(count(windows.rows()), count(windows.features()));
-    let mut messages = Messages::new(columns, body_max);
-    while let Some(message) = messages.next(&mut bytes, wanted).await? {
+    let mut series = Messages::new(columns, body_max);
+    while let Some(message) = series.next(&mut bytes, wanted).await? {
         refill.add(&read_series(message.batch()?)?)?;
     }
-    messages.schema()?;
     bytes.expect_seal().await?;
     Ok(Loaded {
         about,
@@ -118,6 +117,13 @@ pub async fn read(
 /// Entries of a log of stream time; it has fewer.
 const MOVES_MAX: usize = 1 << 17;
 
+fn number<T: std::str::FromStr>(
+    key: &'static str,
+    text: Result<&str, Unreadable>,
+) -> Result<T, Unreadable> {
+    text?.parse().map_err(|_invalid| Unreadable::Head { key })
+}
+
 /// The head of a snapshot, without the entries of the log.
 fn head(schema: &Schema) -> Result<(About, ImageHead), Unreadable> {
     let text = |key: &'static str| -> Result<&str, Unreadable> {
@@ -125,12 +131,6 @@ fn head(schema: &Schema) -> Result<(About, ImageHead), Unreadable> {
         value.map(String::as_str).ok_or(Unreadable::Head { key })
     };
     text(KEY_FORMAT)?;
-    fn number<T: std::str::FromStr>(
-        key: &'static str,
-        text: Result<&str, Unreadable>,
-    ) -> Result<T, Unreadable> {
-        text?.parse().map_err(|_invalid| Unreadable::Head { key })
-    }
     let metadata = CommitMetadata::decode(text(KEY_METADATA)?)?;
     let position = NextOffset::new(number(KEY_POSITION, text(KEY_POSITION))?)
         .ok_or(Unreadable::Head { key: KEY_POSITION })?;
@@ -258,8 +258,10 @@ impl Messages {
             body
         };
         source.take(body, &mut bytes).await?;
-        let body = length;
-        Ok(Some(Message { bytes, body }))
+        Ok(Some(Message {
+            bytes,
+            body: length,
+        }))
     }
 }
 

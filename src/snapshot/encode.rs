@@ -37,9 +37,9 @@ impl Encoder {
         head: &ImageHead,
         windows: &WindowConfig,
     ) -> Result<(Self, Bytes), ArrowError> {
-        let schema = moves_schema(metadata(about, head));
-        let mut moves = StreamWriter::try_new(Vec::new(), &schema)?;
-        moves.write(&moves_batch(schema, &head.moves)?)?;
+        let of_moves = moves_schema(metadata(about, head));
+        let mut moves = StreamWriter::try_new(Vec::new(), &of_moves)?;
+        moves.write(&moves_batch(of_moves, &head.moves)?)?;
         let first = moves.into_inner()?;
         let schema = series_schema(count(windows.rows()), count(windows.features()));
         let mut encoder = Self {

@@ -175,7 +175,7 @@ pub(super) fn sweep(store: &Store, folder: &Path, older_than: Duration) {
             .to_str()
             .and_then(|name| name.rsplit_once('#'))
             .is_some_and(|(object, number)| {
-                object.ends_with(".arrow") && number.bytes().all(|byte| byte.is_ascii_digit())
+                object.ends_with(Name::SUFFIX) && number.bytes().all(|byte| byte.is_ascii_digit())
             });
         let is_old = entry
             .metadata()

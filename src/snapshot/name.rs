@@ -15,9 +15,9 @@ pub struct Name {
     pub random: u64,
 }
 
-const SUFFIX: &str = ".arrow";
-
 impl Name {
+    pub(super) const SUFFIX: &str = ".arrow";
+
     /// The folder of a partition's snapshots. Characters that a path cannot have are escaped.
     pub(super) fn folder(
         prefix: &Path,
@@ -34,8 +34,8 @@ impl Name {
 
     /// The name behind a path, if it is one of these.
     pub(super) fn parse(path: &Path) -> Option<Self> {
-        let name = path.filename()?.strip_suffix(SUFFIX)?;
-        let mut parts = name.split('-');
+        let text = path.filename()?.strip_suffix(Self::SUFFIX)?;
+        let mut parts = text.split('-');
         let (position, config, random) = (parts.next()?, parts.next()?, parts.next()?);
         let name = Self {
             position: NextOffset::new(position.parse().ok()?)?,
@@ -55,7 +55,11 @@ impl std::fmt::Display for Name {
             random,
         } = self;
         let position = position.get();
-        write!(f, "{position:020}-{config_hash:016x}-{random:016x}{SUFFIX}")
+        write!(
+            f,
+            "{position:020}-{config_hash:016x}-{random:016x}{}",
+            Self::SUFFIX
+        )
     }
 }
 

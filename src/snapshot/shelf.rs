@@ -126,15 +126,17 @@ impl Shelf {
             let bytes = pin!(found.into_stream());
             read(bytes, self.store.settings.windows, &still_wanted)
                 .await
-                .map_err(|error| match error {
-                    Unreadable::Unwanted if wanted() => ShelfError::TimedOut {
-                        waited: self.store.settings.restore_timeout,
-                    },
-                    Unreadable::Unwanted => ShelfError::Unwanted,
-                    error => ShelfError::Unreadable {
-                        name: name.clone(),
-                        error,
-                    },
+                .map_err(|error| {
+                    let unwanted = matches!(error, Unreadable::Unwanted);
+                    if unwanted && !wanted() {
+                        ShelfError::Unwanted
+                    } else if unwanted {
+                        let limit = self.store.settings.restore_timeout;
+                        ShelfError::TimedOut { waited: limit }
+                    } else {
+                        let name = name.clone();
+                        ShelfError::Unreadable { name, error }
+                    }
                 })
         };
         let loaded = self.wait((deadline, wanted), loading)?;

@@ -73,17 +73,17 @@ impl SeriesColumns {
         if let Some((.., cells)) = held {
             self.held_cells.extend_from_slice(cells);
         }
-        let (first, second) = series.rows.offsets_in_order();
-        for offset in first.iter().chain(second) {
+        let (oldest, newest) = series.rows.offsets_in_order();
+        for offset in oldest.iter().chain(newest) {
             self.offsets.push(if Offset::new(*offset).is_some() {
                 *offset
             } else {
                 NO_ROW
             });
         }
-        let (first, second) = series.rows.newest_cells(series.rows.len());
-        self.cells.extend_from_slice(first);
-        self.cells.extend_from_slice(second);
+        let (older, newer) = series.rows.newest_cells(series.rows.len());
+        self.cells.extend_from_slice(older);
+        self.cells.extend_from_slice(newer);
     }
 }
 
@@ -206,12 +206,12 @@ pub(super) fn each_series(
 ) -> Result<(), ImageError> {
     let (rows, features) = (config.rows(), config.features());
     let series = columns.len();
-    let held = columns.held.iter().flatten().count();
+    let all_held = columns.held.iter().flatten().count();
     for (column, found, expected) in [
         ("series", columns.name_ends.len(), series),
         ("last_change", columns.last_change.len(), series),
         ("held", columns.held.len(), series),
-        ("held_cells", columns.held_cells.len(), held * features),
+        ("held_cells", columns.held_cells.len(), all_held * features),
         ("offsets", columns.offsets.len(), series * rows),
         ("cells", columns.cells.len(), series * rows * features),
     ] {
@@ -288,15 +288,14 @@ impl SeriesImage<'_> {
         }
         let held = match held {
             None => None,
-            Some((slot, offset, cells)) => {
-                let at = Offset::new(offset).filter(|offset| position.is_past(*offset));
+            Some((slot, offset, aside)) => {
+                let at = Offset::new(offset).filter(|at| position.is_past(*at));
                 let fits = slot > newest.0 && slot.unsigned_abs() < SLOT_MAX;
-                let (Some(offset), true, true) =
-                    (at, fits, cells.iter().all(|cell| is_cell(*cell)))
+                let (Some(at), true, true) = (at, fits, aside.iter().all(|cell| is_cell(*cell)))
                 else {
                     return Err(invalid("the held record"));
                 };
-                Some((Slot(slot), offset, cells))
+                Some((Slot(slot), at, aside))
             }
         };
         let rows = Rows::of_image(newest, offsets, cells, hasher);

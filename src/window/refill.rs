@@ -76,17 +76,17 @@ impl Refill {
     /// # Errors
     /// When a series is missing, or the state checksum is another.
     pub fn finish(mut self) -> Result<Table, ImageError> {
-        let found = self.table.series_count();
-        if found != self.series {
+        let series = self.table.series_count();
+        if series != self.series {
             return Err(ImageError::Count {
-                found,
+                found: series,
                 expected: self.series,
             });
         }
-        let found = self.table.checksum();
-        if found != self.checksum {
+        let checksum = self.table.checksum();
+        if checksum != self.checksum {
             return Err(ImageError::Checksum {
-                found,
+                found: checksum,
                 expected: self.checksum,
             });
         }

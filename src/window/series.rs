@@ -36,6 +36,9 @@ struct Held {
     offset: Offset,
 }
 
+/// Slot, offset and cells of the held record, where there is one.
+pub(super) type HeldImage<'a> = Option<(Slot, Offset, &'a [f64])>;
+
 /// One series of the partition.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
@@ -69,7 +72,7 @@ impl Series {
     pub(super) fn of_image(
         name: &str,
         rows: Rows,
-        (last_change, held): (Timestamp, Option<(Slot, Offset, &[f64])>),
+        (last_change, held): (Timestamp, HeldImage<'_>),
         hasher: &mut Hasher,
     ) -> Self {
         let held = held.map(|(slot, offset, cells)| Held {

@@ -223,13 +223,12 @@ fn lengths_that_a_snapshot_declares_are_bounded_before_memory_is_taken() {
     let Case {
         settings, bytes, ..
     } = case(1);
-    let mut head = bytes.clone();
-    head[4..8].copy_from_slice(&i32::MAX.to_le_bytes());
-    let error = load(&head, 64, config(settings)).unwrap_err();
-    assert!(matches!(error, Unreadable::TooLarge { .. }), "{error}");
-    head[4..8].copy_from_slice(&(-1_i32).to_le_bytes());
-    let error = load(&head, 64, config(settings)).unwrap_err();
-    assert!(matches!(error, Unreadable::TooLarge { .. }), "{error}");
+    let mut head = bytes;
+    for declared in [i32::MAX, -1] {
+        head[4..8].copy_from_slice(&declared.to_le_bytes());
+        let error = load(&head, 64, config(settings)).unwrap_err();
+        assert!(matches!(error, Unreadable::TooLarge { .. }), "{error}");
+    }
 }
 
 #[test]

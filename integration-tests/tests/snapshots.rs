@@ -1,0 +1,164 @@
+//! Snapshots: killed workers come back from them, and whatever happens to them costs time and no forecast.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::scenario::{BURST, Scenario, WORKER, stop};
+use integration_tests::worker::Worker;
+use integration_tests::{kafka, scratch, wait};
+
+const SOON: Duration = Duration::from_mins(1);
+const RESTORES: &str = "foretell_restores_total{source=\"snapshot\"}";
+const STORED: &str = "foretell_snapshots_total{result=\"stored\"}";
+const PARTITIONS: usize = 3;
+
+fn scenario(name: &str, location: &Path) -> Result<Scenario> {
+    let location = location.to_str().context("a folder that is no text")?;
+    Scenario::new(kafka::shared()?, name, PARTITIONS, |job| {
+        job.set("SNAPSHOTS__LOCATION", location)
+            .set("SNAPSHOTS__INTERVAL", "1s")
+            .set("KAFKA__STATIC_MEMBERSHIP", "true")
+    })
+}
+
+/// The snapshots below a folder, the newest of each partition last.
+fn stored(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "arrow") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Load, until the worker has stored a snapshot of every partition.
+fn until_stored(scenario: &mut Scenario, worker: &mut Worker) -> Result<()> {
+    let before = worker.metric(STORED)?;
+    wait::until_true("every partition has a new snapshot", SOON, || {
+        worker.ensure_alive()?;
+        scenario.burst(1)?;
+        Ok(worker.metric(STORED)? >= before + 3.0)
+    })
+}
+
+#[test]
+fn killed_workers_go_on_from_snapshots_and_nobody_can_tell() -> Result<()> {
+    let folder = scratch::folder("snapshots")?;
+    let mut scenario = scenario("snapshots-killed", &folder)?;
+    scenario.burst(BURST)?;
+    let mut from_snapshots = 0.0;
+    for _ in 0..4 {
+        let mut worker = scenario.job.start_ready(WORKER)?;
+        from_snapshots += worker.metric(RESTORES)?;
+        until_stored(&mut scenario, &mut worker)?;
+        worker.kill()?;
+    }
+    // Three partitions, three restarts; a partition may have had nothing new since its rebuild offset.
+    ensure!(
+        from_snapshots >= 6.0,
+        "{from_snapshots} restores from snapshots"
+    );
+    let kept = stored(&folder)?.len();
+    ensure!(
+        kept <= 3 * PARTITIONS + PARTITIONS,
+        "{kept} snapshots are kept"
+    );
+    scenario.run_to_end()?;
+    scenario.ensure_output_as_undisturbed()
+}
+
+#[test]
+fn damaged_and_foreign_snapshots_are_named_and_passed_over() -> Result<()> {
+    let folder = scratch::folder("snapshots")?;
+    let mut scenario = scenario("snapshots-damaged", &folder)?;
+    scenario.burst(BURST)?;
+    let mut worker = scenario.job.start_ready(WORKER)?;
+    for _ in 0..3 {
+        until_stored(&mut scenario, &mut worker)?;
+    }
+    scenario.catch_up(std::slice::from_mut(&mut worker))?;
+    stop(worker)?;
+    let all = stored(&folder)?;
+    ensure!(all.len() >= 2 * PARTITIONS, "{} snapshots", all.len());
+    for (index, path) in all.iter().enumerate() {
+        damage(path, index)?;
+    }
+    scenario.burst(BURST)?;
+    let mut successor = scenario.job.start_ready(WORKER)?;
+    ensure!(
+        successor.metric(RESTORES)? == 0.0,
+        "a damaged snapshot was used"
+    );
+    let unusable = successor.metric("foretell_snapshots_unusable_total")?;
+    ensure!(unusable >= 3.0, "{unusable} snapshots were found unusable");
+    let log = fs::read_to_string(successor.log_file())?;
+    ensure!(log.contains("a snapshot cannot be used"), "{log}");
+    scenario.catch_up(std::slice::from_mut(&mut successor))?;
+    stop(successor)?;
+    scenario.ensure_output_as_undisturbed()
+}
+
+/// Another kind of damage for each.
+fn damage(path: &Path, index: usize) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    let middle = bytes.len() / 2;
+    match index % 5 {
+        0 => bytes[middle] ^= 0x10,
+        1 => bytes.truncate(middle),
+        2 => bytes.clear(),
+        // Of a newer release.
+        3 => {
+            let format = b"foretell.format";
+            let at = bytes
+                .windows(format.len())
+                .position(|window| window == format)
+                .context("no format")?;
+            let version = bytes[..at]
+                .iter()
+                .rposition(|byte| *byte == b'1')
+                .or_else(|| {
+                    bytes[at..]
+                        .iter()
+                        .position(|byte| *byte == b'1')
+                        .map(|it| at + it)
+                })
+                .context("no version")?;
+            bytes[version] = b'9';
+        }
+        // Of another partition or position.
+        _ => bytes.fill(b'x'),
+    }
+    fs::write(path, bytes)?;
+    Ok(())
+}
+
+#[test]
+fn a_place_that_takes_no_snapshots_keeps_no_forecast_back() -> Result<()> {
+    let folder = scratch::folder("snapshots")?;
+    let file = folder.join("a-file");
+    fs::write(&file, "in the way")?;
+    let mut scenario = scenario("snapshots-nowhere", &file.join("below"))?;
+    scenario.burst(BURST)?;
+    let mut worker = scenario.job.start_ready(WORKER)?;
+    wait::until_true("a snapshot has failed", SOON, || {
+        worker.ensure_alive()?;
+        scenario.burst(1)?;
+        Ok(worker.metric("foretell_snapshots_total{result=\"failed\"}")? >= 1.0)
+    })?;
+    let log = fs::read_to_string(worker.log_file())?;
+    ensure!(log.contains("restores replay the log"), "{log}");
+    ensure!(log.contains("snapshot failed; forecasts go on"), "{log}");
+    worker.kill()?;
+    scenario.run_to_end()?;
+    scenario.ensure_output_as_undisturbed()
+}
