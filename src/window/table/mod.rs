@@ -1,15 +1,17 @@
 //! All series of a partition, and the fold.
 
-use super::Window;
-use super::catalog::{Catalog, SeriesKey};
-use super::checksum::Hasher;
-use super::config::WindowConfig;
-use super::image::{Cut, ImageError, ImageHead, SeriesColumns};
-use super::rebuild::{self, LowestOffsets, StreamTimeLog};
-use super::rows::Rows;
-use super::rules;
-use super::series::{Decision, Series};
+mod copy;
+
 use crate::domain::{NextOffset, Offset, Reading, RebuildPoint, Rejection, Slot, Timestamp};
+use crate::window::Window;
+use crate::window::catalog::{Catalog, SeriesKey};
+use crate::window::checksum::Hasher;
+use crate::window::config::WindowConfig;
+use crate::window::image::Cut;
+use crate::window::rebuild::{self, LowestOffsets, StreamTimeLog};
+use crate::window::rows::Rows;
+use crate::window::rules;
+use crate::window::series::{Decision, Series};
 
 /// What the windows made of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,82 +276,6 @@ impl Table {
             evicted += 1;
         }
         evicted
-    }
-}
-
-/// How a snapshot takes the windows out.
-impl Table {
-    /// Begins to copy the windows as they are now, with `position` after the newest record. Records may
-    /// be folded while [`Table::copy_cut`] is called until everything is copied. An earlier cut is
-    /// abandoned.
-    pub fn begin_cut(&mut self, position: NextOffset) -> ImageHead {
-        self.cut = Some(Box::new(Cut::new(self.catalog.keys())));
-        ImageHead {
-            position,
-            stream_time: self.stream_time,
-            checksum: self.checksum,
-            series: self.catalog.len(),
-            moves: self.log.image(),
-        }
-    }
-
-    /// Copies series of the cut until there are `bytes` to take, or all are copied: then true.
-    pub fn copy_cut(&mut self, bytes: usize) -> bool {
-        let Some(cut) = &mut self.cut else {
-            return true;
-        };
-        while cut.copied().byte_len() < bytes {
-            let Some((key, series)) = cut
-                .next()
-                .and_then(|key| Some((key, self.catalog.get(key)?)))
-            else {
-                return true;
-            };
-            cut.keep(key, series);
-        }
-        cut.next().is_none()
-    }
-
-    /// Bytes that are copied and not taken yet.
-    pub fn copied_bytes(&self) -> usize {
-        let cut = self.cut.as_ref();
-        cut.map_or(0, |cut| cut.copied().byte_len())
-    }
-
-    /// What was copied since the last call.
-    pub fn take_copied(&mut self) -> SeriesColumns {
-        let cut = self.cut.as_mut();
-        cut.map_or_else(SeriesColumns::default, |cut| cut.take_copied())
-    }
-
-    /// Forgets the cut, copied or not.
-    pub fn end_cut(&mut self) {
-        self.cut = None;
-    }
-}
-
-/// How the windows of a snapshot come back; [`super::Refill`] is the way in.
-impl Table {
-    pub(super) fn put_back(&mut self, series: Series) -> bool {
-        if self.catalog.find(&series.name).is_some() {
-            return false;
-        }
-        self.checksum = self.checksum.wrapping_add(series.hash());
-        let lowest = series.rows.lowest_offset();
-        let key = self.catalog.insert(series);
-        self.lowest.set(key, lowest);
-        true
-    }
-
-    pub(super) fn put_back_head(&mut self, head: &ImageHead) -> Result<(), ImageError> {
-        self.log = head.moves.log(head.position)?;
-        self.stream_time = head.stream_time;
-        self.last_offset = Offset::new(head.position.get().saturating_sub(1));
-        Ok(())
-    }
-
-    pub(super) fn put_back_all(&mut self) {
-        self.catalog.order_by_change();
     }
 }
 
