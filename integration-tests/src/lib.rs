@@ -15,6 +15,7 @@ pub mod permissions;
 pub mod process;
 pub mod read;
 pub mod registry;
+pub mod s3;
 pub mod scenario;
 pub mod scratch;
 pub mod tools;

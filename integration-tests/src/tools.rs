@@ -89,6 +89,13 @@ impl Tools {
         command
     }
 
+    /// Python that runs a module of the packages of `python/requirements.txt`.
+    pub fn python_module(&self, module: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.args(["-m", module]);
+        command
+    }
+
     /// Python with the packages of `python/requirements.txt`; `script` is a file of `python/`.
     pub fn python(&self, script: &str) -> Command {
         let mut command = Command::new(&self.python);

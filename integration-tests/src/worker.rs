@@ -138,6 +138,13 @@ impl Job {
         self
     }
 
+    /// With a variable in the environment of its workers and commands.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.overrides.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub fn forecasts(&self) -> String {
         format!("{}-forecasts", self.name)
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::s3::S3;
 use integration_tests::scenario::{BURST, Scenario, WORKER, stop};
+use integration_tests::tools::Tools;
 use integration_tests::worker::Worker;
 use integration_tests::{kafka, scratch, wait};
 
@@ -41,6 +43,25 @@ fn stored(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What pyarrow and xxhash make of a snapshot.
+#[derive(Debug, serde::Deserialize)]
+struct Oracle {
+    position: i64,
+    series: usize,
+    rows: usize,
+    moves: usize,
+    computed: u64,
+    committed: u64,
+}
+
+fn ask_oracle(snapshot: &Path) -> Result<Oracle> {
+    let mut python = Tools::get()?.python("snapshot.py");
+    let output = python.arg(snapshot).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {errors}", snapshot.display());
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 /// Load, until the worker has stored a snapshot of every partition.
 fn until_stored(scenario: &mut Scenario, worker: &mut Worker) -> Result<()> {
     let before = worker.metric(STORED)?;
@@ -68,11 +89,26 @@ fn killed_workers_go_on_from_snapshots_and_nobody_can_tell() -> Result<()> {
         from_snapshots >= 6.0,
         "{from_snapshots} restores from snapshots"
     );
-    let kept = stored(&folder)?.len();
+    let kept = stored(&folder)?;
     ensure!(
-        kept <= 3 * PARTITIONS + PARTITIONS,
-        "{kept} snapshots are kept"
+        kept.len() <= 3 * PARTITIONS + PARTITIONS,
+        "{} snapshots are kept",
+        kept.len()
     );
+    for snapshot in &kept {
+        let oracle = ask_oracle(snapshot)?;
+        ensure!(
+            oracle.computed == oracle.committed && oracle.rows > oracle.series && oracle.moves > 0,
+            "{}: {oracle:?}",
+            snapshot.display()
+        );
+        ensure!(
+            snapshot
+                .display()
+                .to_string()
+                .contains(&format!("{:020}-", oracle.position))
+        );
+    }
     scenario.run_to_end()?;
     scenario.ensure_output_as_undisturbed()
 }
@@ -160,5 +196,47 @@ fn a_place_that_takes_no_snapshots_keeps_no_forecast_back() -> Result<()> {
     ensure!(log.contains("snapshot failed; forecasts go on"), "{log}");
     worker.kill()?;
     scenario.run_to_end()?;
+    scenario.ensure_output_as_undisturbed()
+}
+
+#[test]
+fn a_worker_takes_over_from_another_ones_snapshots_in_a_bucket_and_does_without_it() -> Result<()> {
+    let s3 = S3::start()?;
+    let mut scenario = Scenario::new(kafka::shared()?, "snapshots-bucket", PARTITIONS, |job| {
+        s3.keeps_snapshots_of(job)
+            .set("SNAPSHOTS__INTERVAL", "1s")
+            .set("SNAPSHOTS__RESTORE_TIMEOUT", "2s")
+    })?;
+    scenario.burst(BURST)?;
+    let mut first = scenario.job.start_ready("first")?;
+    until_stored(&mut scenario, &mut first)?;
+    let log = first.log()?;
+    ensure!(!log.contains("secret-of-the-tests"), "{log}");
+    first.kill()?;
+    let keys = s3.keys()?;
+    ensure!(
+        keys.iter()
+            .all(|key| key.starts_with("foretell/snapshots-bucket/"))
+            && keys.len() >= PARTITIONS,
+        "{keys:?}"
+    );
+    let mut second = scenario.job.start_ready("second")?;
+    let from_snapshots = second.metric(RESTORES)?;
+    ensure!(
+        from_snapshots >= 1.0,
+        "{from_snapshots} of {PARTITIONS} from the bucket"
+    );
+    scenario.burst(BURST)?;
+    drop(s3);
+    wait::until_true("a snapshot has failed", SOON, || {
+        second.ensure_alive()?;
+        scenario.burst(1)?;
+        Ok(second.metric("foretell_snapshots_total{result=\"failed\"}")? >= 1.0)
+    })?;
+    second.kill()?;
+    let mut third = scenario.job.start_ready("third")?;
+    ensure!(third.metric(RESTORES)? == 0.0, "the bucket is gone");
+    scenario.catch_up(std::slice::from_mut(&mut third))?;
+    stop(third)?;
     scenario.ensure_output_as_undisturbed()
 }

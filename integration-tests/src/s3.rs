@@ -1,0 +1,86 @@
+//! A server that speaks S3's protocol: moto, which AWS's own clients are tested against.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::Process;
+use crate::tools::Tools;
+use crate::worker::Job;
+use crate::{scratch, wait};
+
+const START: Duration = Duration::from_mins(1);
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A running server with one bucket; ended when dropped.
+#[derive(Debug)]
+pub struct S3 {
+    process: Process,
+    port: u16,
+}
+
+impl S3 {
+    pub const BUCKET: &str = "windows";
+
+    pub fn start() -> Result<Self> {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let mut command = Tools::get()?.python_module("moto.server");
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let log = scratch::folder("s3")?.join("server.log");
+        let mut s3 = Self {
+            process: Process::start(&command, &log)?,
+            port,
+        };
+        wait::until_true("the S3 server makes a bucket", START, || {
+            s3.process.ensure_alive()?;
+            Ok(s3
+                .ask("PUT", Self::BUCKET)
+                .is_ok_and(|(status, _)| status == 200))
+        })
+        .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+        Ok(s3)
+    }
+
+    /// A job whose workers keep their snapshots here.
+    #[must_use]
+    pub fn keeps_snapshots_of(&self, job: Job) -> Job {
+        job.set(
+            "SNAPSHOTS__LOCATION",
+            &format!("s3://{}/foretell", Self::BUCKET),
+        )
+        .variable(
+            "AWS_ENDPOINT_URL",
+            &format!("http://127.0.0.1:{}", self.port),
+        )
+        .variable("AWS_ALLOW_HTTP", "true")
+        .variable("AWS_REGION", "eu-central-1")
+        .variable("AWS_ACCESS_KEY_ID", "tests")
+        .variable("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
+    }
+
+    /// The keys of all objects.
+    pub fn keys(&self) -> Result<Vec<String>> {
+        let (status, listing) = self.ask("GET", &format!("{}?list-type=2", Self::BUCKET))?;
+        ensure!(status == 200, "{status}: {listing}");
+        let keys = listing.split("<Key>").skip(1);
+        Ok(keys
+            .filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()))
+            .collect())
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        write!(
+            stream,
+            "{method} /{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let status = answer.split(' ').nth(1).context("no status")?.parse()?;
+        Ok((status, answer))
+    }
+}
