@@ -47,7 +47,7 @@ pub use clock::wall_clock;
 pub use explainer::{Explainer, NoAnswer};
 pub use failure::{RunError, StartError};
 use model::Loaded;
-pub use model::onnxruntime_places;
+pub use model::{onnxruntime_places, runtime_text};
 pub use registry::RegistryHealth;
 pub use settings::{
     client as client_settings, decoder, fold_hash, registry as registry_settings,

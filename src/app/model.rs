@@ -56,6 +56,13 @@ pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded,
     })
 }
 
+/// What the header of a forecast says of the runtime that made it: where two say the same, the same
+/// window gives the same bits.
+pub fn runtime_text(runtime: &Runtime) -> Arc<str> {
+    let (version, instructions) = (runtime.version(), runtime.instruction_set());
+    format!("onnxruntime {version}; {instructions}").into()
+}
+
 /// Where ONNX Runtime is looked for.
 pub fn onnxruntime_places(environment: &Environment) -> Places {
     let path = |name: &str| environment.get(name).map(PathBuf::from);
@@ -71,12 +78,7 @@ pub fn onnxruntime_places(environment: &Environment) -> Places {
 impl Loaded {
     /// A session for each lane; the package is shared, as nothing can change it.
     pub(super) fn per_lane(&self, lanes: usize) -> Result<Vec<ServingModel>, StartError> {
-        let runtime: Arc<str> = format!(
-            "onnxruntime {}; {}",
-            self.runtime.version(),
-            self.runtime.instruction_set()
-        )
-        .into();
+        let runtime = runtime_text(&self.runtime);
         let serve = |_lane| {
             let package = Arc::clone(&self.package);
             let mut forecaster =

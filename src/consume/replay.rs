@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::client::ClientSettings;
 use super::failure::is_damaged;
 use super::hooks::check_elements;
+use super::raw_headers::wanted_headers;
 use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
 use crate::permission::is_forbidden;
 
@@ -98,6 +99,8 @@ const BATCH_MAX: usize = 1024;
 pub struct Replayer {
     consumer: BaseConsumer,
     topic: String,
+    /// Headers that are copied; a restore needs none.
+    header_names: Vec<String>,
 }
 
 impl std::fmt::Debug for Replayer {
@@ -132,7 +135,18 @@ impl Replayer {
         Ok(Self {
             consumer,
             topic: topic.to_owned(),
+            header_names: Vec::new(),
         })
+    }
+
+    /// The same, and the records that it reads have these headers.
+    #[must_use]
+    pub fn with_headers(self, names: &[&str]) -> Self {
+        let header_names = names.iter().copied().map(str::to_owned).collect();
+        Self {
+            header_names,
+            ..self
+        }
     }
 
     /// Reads the committed offset, once it is stable, and the ends of the log. `wanted` is asked while
@@ -325,7 +339,8 @@ impl Replayer {
                             at = offset.next();
                             let timestamp = message.timestamp().to_millis().map(Timestamp);
                             let position = (offset, timestamp);
-                            batch.push(position, message.key(), message.payload(), []);
+                            let headers = wanted_headers(&message, &self.header_names);
+                            batch.push(position, message.key(), message.payload(), headers);
                             read += 1;
                             done = at == to;
                         }

@@ -15,7 +15,8 @@ use tracing::{debug, warn};
 use super::cut::{CutSettings, Cutter};
 use super::explain::Inquiry;
 use super::model::ServingModel;
-use super::outputs::{Build, ModelText};
+use super::outputs::Build;
+use super::published::ModelText;
 use super::round::{OutputSettings, Round, Serving};
 use crate::domain::{PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
@@ -110,7 +111,7 @@ impl Lane {
         committer: mpsc::Sender<CommitterInput>,
         model: ServingModel,
     ) -> Self {
-        let text = ModelText::of(&model);
+        let text = ModelText::of(&model.package, Arc::clone(&model.runtime));
         let round = Round::new(&model, settings.batch_max);
         let cutter = Cutter::new(settings.snapshots.clone());
         let busy = Busy {

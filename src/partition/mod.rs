@@ -16,6 +16,7 @@ mod lineage;
 mod model;
 mod outputs;
 mod plan;
+mod published;
 mod rebuild;
 mod recent;
 mod restore;
@@ -29,8 +30,9 @@ pub use due::{DueRow, DueRows, Folded};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;
-pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER};
+pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER, deadline};
 pub use plan::{Planned, plan};
+pub use published::{About, ModelText};
 pub use rebuild::{
     AskSchema, AtHand, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Sources, Unusable,
     Watched, rebuild, rebuild_from, rebuild_watched,

@@ -1,14 +1,10 @@
 //! From a round's results to output batches: forecasts in offset order, dead letters among them.
 
-use std::sync::Arc;
-
-use crate::domain::{
-    DeadLetterReason, Forecast, ModelName, Outcome, Quantile, Record, Source, Target, Timestamp,
-};
-use crate::infer::{Outputs, RowForecast};
+use crate::domain::{DeadLetterReason, Outcome, Record, Source, Timestamp};
+use crate::infer::Outputs;
 use crate::produce::{DeadLetter, Destination, ForecastEncoder, OutputBatch};
 
-use super::model::ServingModel;
+use super::published::{About, ModelText};
 use super::round::{DEADLINE_HEADER, Draft, Due, OutputSettings, Pending, PendingOutput, Serving};
 
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
@@ -34,31 +30,6 @@ pub(super) struct Build<'a> {
     pub(super) outputs: &'a Outputs<'a>,
     /// The wall clock, read once for the round; it decides emission only.
     pub(super) now: Timestamp,
-}
-
-/// The parts of a forecast that are the same for every forecast of a model.
-#[derive(Debug)]
-pub(super) struct ModelText {
-    name: String,
-    version: String,
-    digest: String,
-    targets: Vec<String>,
-    levels: Vec<f64>,
-    runtime: Arc<str>,
-}
-
-impl ModelText {
-    pub(super) fn of(model: &ServingModel) -> Self {
-        let contract = model.package.contract();
-        Self {
-            name: contract.name().to_owned(),
-            version: contract.version().to_owned(),
-            digest: model.package.digest().to_owned(),
-            targets: contract.targets().map(str::to_owned).collect(),
-            levels: contract.quantiles().to_vec(),
-            runtime: Arc::clone(&model.runtime),
-        }
-    }
 }
 
 impl Build<'_> {
@@ -115,31 +86,22 @@ impl Build<'_> {
             .names
             .get(due.series.0..due.series.1)
             .unwrap_or_default();
-        self.with_targets(&row, |targets| {
-            let forecast = Forecast {
-                series,
-                origin: due.row.origin,
-                step_ms: self.settings.step_ms,
-                targets,
-                model: ModelName {
-                    name: &self.model.name,
-                    version: &self.model.version,
-                    digest: &self.model.digest,
-                },
-                source: Source {
-                    topic: &self.settings.input_topic,
-                    partition: batch.partition,
-                    offset: due.offset,
-                },
-                imputed: due.row.imputed,
-                partial: due.row.partial,
-                window_hash: due.row.window_hash.cast_signed(),
-            };
+        let about = About {
+            series,
+            step_ms: self.settings.step_ms,
+            source: Source {
+                topic: &self.settings.input_topic,
+                partition: batch.partition,
+                offset: due.offset,
+            },
+            row: due.row,
+        };
+        self.model.forecast(about, &row, |forecast| {
             batch.push(Destination::Forecasts, Some(series.as_bytes()), |out| {
-                self.encoder.encode(&forecast, out);
+                self.encoder.encode(forecast, out);
             });
         });
-        batch.header(RUNTIME_HEADER, Some(self.model.runtime.as_bytes()));
+        batch.header(RUNTIME_HEADER, Some(self.model.runtime().as_bytes()));
         self.copy_headers(batch, record);
         Outcome::Forecast
     }
@@ -162,35 +124,6 @@ impl Build<'_> {
         if left_out > 0 {
             batch.header(LEFT_OUT_HEADER, Some(left_out.to_string().as_bytes()));
         }
-    }
-
-    /// Arranges a row's numbers as targets and quantiles, without copying them.
-    fn with_targets<R>(
-        &self,
-        row: &RowForecast<'_>,
-        use_targets: impl FnOnce(&[Target<'_>]) -> R,
-    ) -> R {
-        let levels = &self.model.levels;
-        let quantiles: Vec<Quantile<'_>> = (0..self.model.targets.len())
-            .flat_map(|target| {
-                levels.iter().enumerate().map(move |(at, level)| Quantile {
-                    level: *level,
-                    values: row.quantile(target, at),
-                })
-            })
-            .collect();
-        let targets: Vec<Target<'_>> = self
-            .model
-            .targets
-            .iter()
-            .enumerate()
-            .map(|(at, name)| Target {
-                name,
-                mean: row.mean(at),
-                quantiles: &quantiles[at * levels.len()..(at + 1) * levels.len()],
-            })
-            .collect();
-        use_targets(&targets)
     }
 
     fn dead_letter(
@@ -222,8 +155,9 @@ impl Build<'_> {
     }
 }
 
-/// A header that is not a number is as good as none: it says nothing about when to stop.
-fn deadline(record: &Record<'_>) -> Option<Timestamp> {
+/// When nobody wants the forecast any more, as the record's header says. One that is not a number is as
+/// good as none: it says nothing about when to stop.
+pub fn deadline(record: &Record<'_>) -> Option<Timestamp> {
     let (_, value) = record
         .headers()
         .find(|(name, _)| *name == DEADLINE_HEADER)?;

@@ -94,6 +94,16 @@ impl ForecastReader {
         SchemaId::new(u32::from_be_bytes(*id))
     }
 
+    /// The datum of a value, without what frames it.
+    pub fn datum<'v>(&self, value: &'v [u8]) -> Option<&'v [u8]> {
+        match value {
+            _ if self.plain_datum => Some(value),
+            [0, ..] => value.get(5..),
+            [0xc3, 0x01, ..] => value.get(10..),
+            _ => None,
+        }
+    }
+
     /// Reads the value of a record in Confluent framing by its writer schema, where that is known.
     pub fn read_by(
         &self,
@@ -171,6 +181,9 @@ mod tests {
                 (2, true, -9)
             );
             assert!(reader.read(Some(&value[..value.len() - 1])).is_err());
+            let mut datum = Vec::new();
+            ForecastEncoder::new(ForecastFormat::Datum).encode(&forecast, &mut datum);
+            assert_eq!(reader.datum(&value), Some(&*datum));
             assert!(reader.read(None).is_err());
             assert!(reader.read(Some(&[0, 0, 0])).is_err());
             let framed = matches!(format, ForecastFormat::Confluent(_));

@@ -25,6 +25,7 @@ pub struct Models {
     pub windows: WindowConfig,
     /// Names of the windows' columns.
     pub features: Vec<String>,
+    pub runtime: Runtime,
 }
 
 /// A model that a worker would serve.
@@ -147,6 +148,7 @@ pub fn load(
         list: models,
         windows,
         features,
+        runtime,
     })
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::letter::{At, Entry, Letter};
 use super::select::Filter;
 use crate::cli::clients::{self, Connection, Troubles, Unreachable};
+use crate::cli::ends::{EndsError, wait_until_stable};
 use crate::cli::tail::is_passing;
 use crate::domain::Timestamp;
 
@@ -25,10 +26,6 @@ const POLL: Duration = Duration::from_millis(200);
 const STALL_MAX: Duration = Duration::from_secs(30);
 /// How long a broker may take to find the offset of a time.
 const OFFSETS_MAX: Duration = Duration::from_secs(10);
-/// How long an open transaction may keep the end of the topic from being read: the longest that a worker's
-/// may stay open unless it is configured otherwise, and more.
-const STABLE_MAX: Duration = Duration::from_mins(1);
-
 /// Why dead letters cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ScanError {
@@ -56,11 +53,8 @@ pub(super) enum ScanError {
         at.offset
     )]
     Gone { topic: String, at: At },
-    #[error(
-        "{topic}, partition {partition}: a transaction has been open for {} s, and what lies behind it cannot be read. Find it with kafka-transactions.sh find-hanging",
-        STABLE_MAX.as_secs()
-    )]
-    Unstable { topic: String, partition: i32 },
+    #[error(transparent)]
+    Ends(#[from] EndsError),
 }
 
 /// A reader of the topic.
@@ -114,34 +108,8 @@ impl<'a> Scanner<'a> {
     /// Waits until everything that is in the topic now can be read: what an open transaction holds back
     /// may be the receipts of a replay that has just ended.
     pub(super) fn wait_until_stable(&self) -> Result<(), ScanError> {
-        let config = self
-            .connection
-            .reader()
-            .set("isolation.level", "read_uncommitted")
-            .clone();
-        let all: BaseConsumer = config.create().map_err(Unreachable::Config)?;
-        let give_up = Instant::now() + STABLE_MAX;
-        for partition in 0..self.partitions {
-            let failed = |error| self.failed(partition, error);
-            let (_, end) = all
-                .fetch_watermarks(self.topic, partition, OFFSETS_MAX)
-                .map_err(failed)?;
-            loop {
-                // To a read_committed client the broker tells the last stable offset.
-                let (_, stable) = self
-                    .consumer
-                    .fetch_watermarks(self.topic, partition, OFFSETS_MAX)
-                    .map_err(failed)?;
-                if stable >= end {
-                    break;
-                }
-                if Instant::now() >= give_up {
-                    let topic = self.topic.to_owned();
-                    return Err(ScanError::Unstable { topic, partition });
-                }
-                std::thread::park_timeout(POLL);
-            }
-        }
+        let topic = (self.topic, self.partitions);
+        wait_until_stable(&self.consumer, self.connection, topic)?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ mod live;
 mod spark;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,15 +19,12 @@ use view::{Shape, View};
 
 use super::Failure;
 use super::clients::{self, Connection, ConnectionArgs, Troubles, Unreachable};
+use super::forecasts::Reader;
 use super::moment::Moment;
 use super::output;
 use super::registry_args::RegistryArgs;
 use crate::app::wall_clock;
 use crate::config::Environment;
-use crate::decode::{RegisteredSchema, WriterSchema};
-use crate::domain::SchemaId;
-use crate::produce::readback::{Forecast, ForecastReader, NoForecast};
-use crate::registry::{BlockingClient, Fetched, RegistrySettings, Trouble};
 
 /// Longest wait for a record before output is flushed and the connection looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -212,49 +209,6 @@ fn assign(
     }
     consumer.assign(&list).map_err(read)?;
     Ok((consumer, partitions))
-}
-
-/// Reads forecasts, those in Confluent framing by their writer schema where there is a registry.
-struct Reader {
-    forecasts: ForecastReader,
-    registry: Option<BlockingClient>,
-    /// `None` for what the registry does not know, or not as Avro.
-    writers: BTreeMap<SchemaId, Option<WriterSchema>>,
-}
-
-impl Reader {
-    fn new(datum: bool, registry: Option<&RegistrySettings>) -> Result<Self, Failure> {
-        Ok(Self {
-            forecasts: ForecastReader::new(datum)?,
-            registry: registry.map(BlockingClient::new).transpose()?,
-            writers: BTreeMap::new(),
-        })
-    }
-
-    fn read(&mut self, value: Option<&[u8]>) -> Result<Forecast, ReadError> {
-        let schema = self.forecasts.schema_id(value);
-        if let (Some(schema), Some(registry)) = (schema, &self.registry)
-            && !self.writers.contains_key(&schema)
-        {
-            let writer = match registry.fetch(schema)? {
-                Fetched::Known(RegisteredSchema::Usable(writer)) => Some(writer),
-                Fetched::Known(RegisteredSchema::Refused(_)) | Fetched::Absent { .. } => None,
-            };
-            self.writers.insert(schema, writer);
-        }
-        let writer = schema.and_then(|schema| self.writers.get(&schema)?.as_ref());
-        let writer = writer.map(WriterSchema::reader);
-        Ok(self.forecasts.read_by(value, writer)?)
-    }
-}
-
-/// Why a value is not shown.
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error(transparent)]
-    NoForecast(#[from] NoForecast),
-    #[error(transparent)]
-    Registry(#[from] Trouble),
 }
 
 /// A number as a person reads it: four digits and a magnitude.

@@ -166,14 +166,11 @@ fn recompute(forecaster: &mut Forecaster) -> Result<Vec<ExampleError>, CheckErro
 /// The value of a forecast that is furthest from the expected one.
 fn worst(contract: &Contract, example: &Example, forecast: &[f64]) -> ExampleError {
     let outputs = 1 + contract.quantiles().len();
-    let scalings: Vec<_> = contract.scalings().collect();
     let mut worst: Option<ExampleError> = None;
     for (index, (&found, &expected)) in forecast.iter().zip(&example.forecast).enumerate() {
         let (series, step) = (index / contract.horizon(), index % contract.horizon());
         let (target, output) = (series / outputs, series % outputs);
-        let scaling = scalings[contract.target_columns()[target]];
-        let size = ((expected - scaling.center) / scaling.scale).abs();
-        let error = ((found - expected) / scaling.scale).abs() / size.max(1.0);
+        let error = contract.error_of(target, (found, expected));
         if worst.as_ref().is_none_or(|worst| error > worst.error) {
             worst = Some(ExampleError {
                 target: contract

@@ -237,6 +237,14 @@ impl Contract {
         self.features.len() + 2 * self.calendar.len()
     }
 
+    /// How far a value forecast for a target, an index of the targets, is from the expected one: in scaled
+    /// units, relative where the expected value is more than one unit from the center.
+    pub fn error_of(&self, target: usize, (found, expected): (f64, f64)) -> f64 {
+        let scaling = self.features[self.targets[target]].scaling;
+        let size = ((expected - scaling.center) / scaling.scale).abs();
+        ((found - expected) / scaling.scale).abs() / size.max(1.0)
+    }
+
     pub(super) fn scalings(&self) -> impl ExactSizeIterator<Item = Scaling> {
         self.features.iter().map(|feature| feature.scaling)
     }
