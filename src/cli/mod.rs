@@ -27,6 +27,7 @@ mod run;
 pub mod score;
 pub mod tail;
 pub mod topics;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ enum Command {
         command: dead_letters::Command,
     },
     Explain(explain::Arguments),
+    Verify(verify::Arguments),
     /// Create or check the topics of a configuration
     Topics {
         #[command(subcommand)]
@@ -112,6 +114,7 @@ impl Cli {
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::DeadLetters { command } => dead_letters::run(&command, environment),
             Command::Explain(arguments) => explain::run(&arguments, environment),
+            Command::Verify(arguments) => verify::run(&arguments, environment),
             Command::Topics { command } => topics::run(&command, environment),
             Command::Config { command } => match command {
                 ConfigCommand::Check(arguments) => config_check::run(&arguments, environment),

@@ -5,6 +5,7 @@
 //! own answer. A second kind of consumer, assigned by hand, replays a range for a restore.
 //! Nothing here decodes, computes or commits.
 
+mod answer;
 mod client;
 pub mod contact;
 mod failure;

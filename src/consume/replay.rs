@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 
+use super::answer::until_answered;
 use super::client::ClientSettings;
 use super::failure::is_damaged;
 use super::hooks::check_elements;
@@ -83,12 +84,6 @@ impl ReplayError {
     }
 }
 
-/// How long a question to the coordinator is asked. Answering may take a predecessor's whole transaction
-/// timeout.
-const POSITION_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest that is waited for an answer at a time: bounds how late it is noticed that the partition
-/// was taken away.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a replay waits for the next record before it gives up.
 const STALL_MAX: Duration = Duration::from_mins(1);
 const POLL_WAIT: Duration = Duration::from_millis(50);
@@ -368,30 +363,6 @@ impl Replayer {
                 return Ok(read);
             }
         }
-    }
-}
-
-/// Asks until there is an answer, in pieces of [`ASK_TIMEOUT`].
-fn until_answered<T>(
-    ask: impl Fn(Duration) -> KafkaResult<T>,
-    wanted: &dyn Fn() -> bool,
-) -> KafkaResult<T> {
-    let began = Instant::now();
-    loop {
-        let answer = ask(ASK_TIMEOUT);
-        match &answer {
-            Err(error)
-                if is_unanswered(error) && began.elapsed() < POSITION_TIMEOUT && wanted() => {}
-            Ok(_) | Err(_) => return answer,
-        }
-    }
-}
-
-/// No answer came in time.
-fn is_unanswered(error: &KafkaError) -> bool {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => true,
-        Some(_) | None => false,
     }
 }
 

@@ -39,3 +39,5 @@ mod schema_verdicts;
 mod stream;
 #[cfg(test)]
 mod takeover;
+#[cfg(test)]
+mod verify;
