@@ -31,7 +31,7 @@ pub struct CutSettings {
     pub wall_clock: fn() -> Timestamp,
 }
 
-/// Bytes that are copied between two rounds: a tenth of a millisecond.
+/// Bytes that are copied between two rounds.
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait to be stored.
 const PIECES_MAX: usize = 16;

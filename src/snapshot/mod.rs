@@ -24,4 +24,4 @@ pub use format::About;
 pub use location::{Location, LocationError, StoreSettings};
 pub use name::Name;
 pub use shelf::{Shelf, ShelfError};
-pub use upload::{Piece, Upload, UploadError, Uploaded, Uploads, UploadsEnded};
+pub use upload::{Piece, Upload, UploadError, Uploaded, Uploads};

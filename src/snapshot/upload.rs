@@ -5,6 +5,7 @@
 //! counted, and the records flow on.
 
 use std::collections::hash_map::RandomState;
+use std::convert::Infallible;
 use std::hash::BuildHasher as _;
 use std::time::Duration;
 
@@ -70,11 +71,6 @@ pub enum UploadError {
     Differs,
 }
 
-/// The thread ended early. It does not; this is what its end would be called.
-#[derive(Debug, thiserror::Error)]
-#[error("snapshots cannot be stored: {0}")]
-pub struct UploadsEnded(String);
-
 /// The state of the thread.
 #[derive(Debug)]
 pub struct Uploads {
@@ -97,11 +93,12 @@ impl Uploads {
         Self { settings, uploads }
     }
 
-    /// Stores snapshots until nobody can send one.
+    /// Stores snapshots until nobody can send one. A location that cannot be used fails each snapshot, as it
+    /// may be usable later.
     ///
     /// # Errors
-    /// Never: a location that cannot be used fails each snapshot, as it may be usable later.
-    pub async fn run(mut self) -> Result<(), UploadsEnded> {
+    /// Never.
+    pub async fn run(mut self) -> Result<(), Infallible> {
         let mut running = JoinSet::new();
         let mut opened: Option<Store> = None;
         while let Some(upload) = self.uploads.recv().await {

@@ -219,6 +219,26 @@ fn a_changed_snapshot_under_a_new_seal_is_refused_or_has_the_windows_that_its_ch
 }
 
 #[test]
+fn a_snapshot_of_another_release_is_refused_by_its_format() {
+    let Case {
+        settings, bytes, ..
+    } = case(1);
+    // A text of one character in the head, as flatbuffers write it: the format is one of them.
+    let text = [1, 0, 0, 0, b'1', 0];
+    let refused = (0..bytes.len() - text.len())
+        .filter(|place| bytes[*place..].starts_with(&text))
+        .filter_map(|place| {
+            let mut other = bytes[..bytes.len() - 16].to_vec();
+            other[place + 4] = b'2';
+            let seal = xxh3_128(&other).to_le_bytes();
+            other.extend_from_slice(&seal);
+            load(&other, 1_000, config(settings)).err()
+        })
+        .filter(|error| matches!(error, Unreadable::OtherFormat { found } if found == "2"));
+    assert_eq!(refused.count(), 1);
+}
+
+#[test]
 fn lengths_that_a_snapshot_declares_are_bounded_before_memory_is_taken() {
     let Case {
         settings, bytes, ..

@@ -56,7 +56,7 @@ impl Table {
     }
 }
 
-/// How the windows of a snapshot come back; [`super::Refill`] is the way in.
+/// How the windows of a snapshot come back; [`crate::window::Refill`] is the way in.
 impl Table {
     pub(in crate::window) fn put_back(&mut self, series: Series) -> bool {
         if self.catalog.find(&series.name).is_some() {
