@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::certificates::{Authority, STORE_PASSWORD};
 use crate::cluster::Cluster;
 use crate::process::{Process, Signal, output};
+use crate::proxy::Proxy;
 use crate::tools::{Tools, variable};
 use crate::{scratch, wait};
 
@@ -110,6 +111,7 @@ struct Ports {
     plain: u16,
     sasl: u16,
     controller: u16,
+    behind_proxy: u16,
 }
 
 impl Kafka {
@@ -127,14 +129,25 @@ impl Kafka {
     /// SCRAM-SHA-512, and that lets nobody do what no ACL allows. Who comes by [`Self::cluster`] is its
     /// administrator.
     pub fn start_secured(authority: &Authority) -> Result<Self> {
-        Self::start_with(Purpose::Tests, &Login::secured(authority))
+        Self::start_with(Purpose::Tests, &Login::secured(authority), None)
+    }
+
+    /// A broker with a proxy in front of one of its listeners. [`Self::cluster`] goes past it.
+    pub fn start_proxied() -> Result<(Self, Proxy)> {
+        let front = bind()?;
+        let port = front.local_addr()?.port();
+        let kafka = Self::start_with(Purpose::Tests, &Login::password(), Some(port))?;
+        let behind = SocketAddr::from(([127, 0, 0, 1], kafka.ports.behind_proxy));
+        let proxy = Proxy::start(front, behind)?;
+        Ok((kafka, proxy))
     }
 
     fn start_for(purpose: Purpose) -> Result<Self> {
-        Self::start_with(purpose, &Login::password())
+        Self::start_with(purpose, &Login::password(), None)
     }
 
-    fn start_with(purpose: Purpose, login: &Login) -> Result<Self> {
+    /// `front` is the port of a proxy, where there is one.
+    fn start_with(purpose: Purpose, login: &Login, front: Option<u16>) -> Result<Self> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -147,7 +160,7 @@ impl Kafka {
             };
             fs::write(
                 kafka.properties(),
-                properties(&kafka.folder, kafka.ports, login),
+                properties(&kafka.folder, kafka.ports, login, front),
             )?;
             kafka.format()?;
             match kafka.resume() {
@@ -244,13 +257,14 @@ impl Kafka {
 
 impl Ports {
     fn free() -> Result<Self> {
-        // All three are held at once, so that they differ.
-        let listeners = [bind()?, bind()?, bind()?];
-        let [plain, sasl, controller] = listeners.each_ref().map(TcpListener::local_addr);
+        // All are held at once, so that they differ.
+        let listeners = [bind()?, bind()?, bind()?, bind()?];
+        let [plain, sasl, controller, behind] = listeners.each_ref().map(TcpListener::local_addr);
         Ok(Self {
             plain: plain?.port(),
             sasl: sasl?.port(),
             controller: controller?.port(),
+            behind_proxy: behind?.port(),
         })
     }
 }
@@ -276,26 +290,32 @@ fn bind() -> Result<TcpListener> {
 
 /// The broker's defaults, but for: one node, few internal partitions, no waiting for members that
 /// may join, and prompt ending of transactions that timed out.
-fn properties(folder: &Path, ports: Ports, login: &Login) -> String {
+fn properties(folder: &Path, ports: Ports, login: &Login, front: Option<u16>) -> String {
     let Ports {
         plain,
         sasl,
         controller,
+        behind_proxy,
     } = ports;
     let Login {
         protocol,
         properties,
     } = login;
     let logs = folder.join("logs");
+    // Who comes by the proxy is sent to the proxy.
+    let (behind, in_front) = front.map_or_else(Default::default, |front| {
+        let behind = format!(",PROXIED://127.0.0.1:{behind_proxy}");
+        (behind, format!(",PROXIED://127.0.0.1:{front}"))
+    });
     format!(
         "\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{plain},{protocol}://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain},{protocol}://127.0.0.1:{sasl}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,{protocol}:{protocol},CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{plain},{protocol}://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}{behind}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},{protocol}://127.0.0.1:{sasl}{in_front}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,{protocol}:{protocol},CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 {properties}
 log.dirs={logs}

@@ -13,6 +13,7 @@ pub mod kafka;
 pub mod observation;
 pub mod permissions;
 pub mod process;
+pub mod proxy;
 pub mod read;
 pub mod registry;
 pub mod s3;
