@@ -8,6 +8,7 @@
 mod clock;
 mod explainer;
 mod failure;
+mod member;
 mod model;
 mod registry;
 mod settings;
@@ -19,17 +20,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Config, Environment};
 use crate::consume::{
-    Assigned, Cleanup, ClientSettings, Group, Hooks, PollCommand, Poller, Replayer, check_cleanup,
-    probe,
+    Assigned, Cleanup, ClientSettings, Hooks, PollCommand, Poller, Replayer, check_cleanup, probe,
 };
 use crate::ownership::Ownership;
 use crate::partition::{
@@ -38,7 +35,7 @@ use crate::partition::{
 };
 use crate::produce::{
     CommitsFailing, Committer, CommitterInput, CommitterSettings, ForecastEncoder, ForecastFormat,
-    Membership, Room,
+    Room,
 };
 use crate::registry::Schemas;
 use crate::snapshot::{StoreSettings, Uploads};
@@ -46,6 +43,7 @@ use crate::snapshot::{StoreSettings, Uploads};
 pub use clock::wall_clock;
 pub use explainer::{Explainer, NoAnswer};
 pub use failure::{RunError, StartError};
+use member::Member;
 use model::Loaded;
 pub use model::{onnxruntime_places, runtime_text};
 pub use registry::RegistryHealth;
@@ -118,7 +116,8 @@ impl App {
         let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
         let poller = wiring.poller(&to_assigner, poll_commands)?;
         let (failing, commits) = watch::channel(None);
-        let to_committer = wiring.start_committer(poller.group(), failing)?;
+        let member = Member::new(poller.group(), to_poller.clone());
+        let to_committer = wiring.start_committer(member, failing)?;
         let schemas = registry::start(config, health, &mut wiring.threads)?;
         let restore = settings::restore(config, windows, decoder, schemas.clone());
         let store = settings::snapshots(config, &restore);
@@ -265,7 +264,7 @@ impl<'a> Wiring<'a> {
 
     fn start_committer(
         &mut self,
-        group: Group,
+        member: Member,
         health: watch::Sender<Option<CommitsFailing>>,
     ) -> Result<mpsc::Sender<CommitterInput>, StartError> {
         let lanes = self.config.worker.lanes.get();
@@ -276,7 +275,7 @@ impl<'a> Wiring<'a> {
                 commit_interval_min: self.config.commit.interval_min,
             },
             self.ownership.clone(),
-            Box::new(Member(group)),
+            Box::new(member),
             inputs,
             health,
         )?;
@@ -378,18 +377,5 @@ fn early(ended: Option<Ended>) -> RunError {
         None => RunError::Early {
             thread: "every thread".to_owned(),
         },
-    }
-}
-
-/// The consumer group as the committer wants it; here, because stages do not import each other.
-struct Member(Group);
-
-impl Membership for Member {
-    fn metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.0.metadata().ok()
-    }
-
-    fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
-        self.0.commit(offsets)
     }
 }

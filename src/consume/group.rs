@@ -1,26 +1,35 @@
 //! The consumer group as the committer sees it: membership, and the commit of at-least-once mode.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::group_metadata::member_state;
-use super::hooks::Hooks;
+use super::hooks::{Hooks, check_elements};
+use crate::domain::PartitionId;
 
 /// A handle to the group membership of the worker's consumer.
 #[derive(Clone)]
 pub struct Group {
     consumer: Arc<BaseConsumer<Hooks>>,
+    topic: String,
 }
+
+/// How long the coordinator may take to tell offsets. An open transaction that would move them is waited
+/// for.
+const STABLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
             .field("member", &member_state(&self.consumer))
-            .finish()
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }
 
@@ -32,8 +41,8 @@ impl fmt::Debug for Group {
 pub struct NotAMember;
 
 impl Group {
-    pub(super) fn new(consumer: Arc<BaseConsumer<Hooks>>) -> Self {
-        Self { consumer }
+    pub(super) fn new(consumer: Arc<BaseConsumer<Hooks>>, topic: String) -> Self {
+        Self { consumer, topic }
     }
 
     /// Group metadata for a transaction.
@@ -59,6 +68,36 @@ impl Group {
             reason = "the one commit call of at-least-once mode"
         )]
         self.consumer.commit(offsets, CommitMode::Sync)
+    }
+
+    /// The group's committed offsets of these partitions, once no transaction is open that would move
+    /// them: the consumer reads committed data only. `None` for one that has none.
+    ///
+    /// # Errors
+    /// What the coordinator answered, or that it did not in time.
+    pub fn stable(
+        &self,
+        partitions: &[PartitionId],
+    ) -> KafkaResult<BTreeMap<PartitionId, Option<i64>>> {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            asked.add_partition(&self.topic, partition.0);
+        }
+        let answer = self.consumer.committed_offsets(asked, STABLE_TIMEOUT)?;
+        check_elements(&answer)?;
+        let offset = |offset| match offset {
+            Offset::Offset(offset) => Some(offset),
+            Offset::Invalid
+            | Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::OffsetTail(_) => None,
+        };
+        Ok(answer
+            .elements()
+            .iter()
+            .map(|element| (PartitionId(element.partition()), offset(element.offset())))
+            .collect())
     }
 
     fn check(&self) -> Result<(), NotAMember> {

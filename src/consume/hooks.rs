@@ -45,6 +45,8 @@ pub enum RebalanceEvent {
     },
     /// Ownership is gone already: nothing may be committed.
     Lost(Vec<PartitionId>),
+    /// Still assigned, and paused; what is held of it is worth nothing, so it is restored once more.
+    Reassigned(Assigned),
 }
 
 /// The consumer's context.
@@ -92,6 +94,13 @@ impl Hooks {
 
     pub(super) fn holds(&self, partition: PartitionId, epoch: Epoch) -> bool {
         self.ownership.holds(partition, epoch)
+    }
+
+    /// Ends a partition's epoch and begins the next one.
+    pub(super) fn reassign(&self, partition: PartitionId) {
+        self.ownership.release(partition);
+        let epoch = self.ownership.acquire(partition);
+        self.send(RebalanceEvent::Reassigned(Assigned { partition, epoch }));
     }
 
     pub(super) fn release_timeout(&self) -> Duration {

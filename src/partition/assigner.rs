@@ -110,6 +110,7 @@ impl Assigner {
                 AssignmentEvent::Revoked(partitions)
             }
             RebalanceEvent::Lost(partitions) => AssignmentEvent::Lost(partitions),
+            RebalanceEvent::Reassigned(assigned) => AssignmentEvent::Assigned(vec![assigned]),
         };
         self.apply(event, goods)
     }

@@ -1,5 +1,6 @@
 //! What librdkafka tells the producer aside: failed deliveries, errors, log lines.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
@@ -11,10 +12,12 @@ use tracing::warn;
 
 use crate::telemetry::librdkafka;
 
-/// Remembers the failed delivery that says most, since it was last asked.
+/// Remembers the failed delivery that says most, since it was last asked, and whether anything has
+/// happened to the connections since the last attempt began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deliveries {
     failed: Arc<Mutex<Option<FailedDelivery>>>,
+    disturbed: Arc<AtomicBool>,
 }
 
 /// An output that did not reach its topic.
@@ -42,6 +45,21 @@ impl FailedDelivery {
 }
 
 impl Deliveries {
+    /// An attempt begins: what was before is forgotten.
+    pub(super) fn begin(&self) {
+        self.take();
+        self.disturbed.store(false, Ordering::Relaxed);
+    }
+
+    /// A call of this attempt is made again.
+    pub(super) fn disturb(&self) {
+        self.disturbed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.disturbed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(&self) -> Option<FailedDelivery> {
         self.failed
             .lock()
@@ -57,6 +75,7 @@ impl ClientContext for Deliveries {
 
     fn error(&self, error: KafkaError, reason: &str) {
         warn!(target: "librdkafka", %error, reason, "producer error");
+        self.disturb();
     }
 }
 

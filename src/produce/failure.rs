@@ -22,12 +22,18 @@ pub enum CommitError {
         error: KafkaError,
     },
     #[error(
-        "{step} ended without a result that can be trusted: {error}; a restart resumes from what was committed"
+        "{step} was fenced, for the {times}th time within {within:?}: {error}; either transactions time out, and the brokers or the network are too slow for commit.transaction_timeout, or another worker uses the same transactional id: give every worker a worker.id of its own. A restart resumes from what was committed"
     )]
-    Indefinite {
+    FencedOften {
         step: &'static str,
         error: KafkaError,
+        times: usize,
+        within: Duration,
     },
+    #[error(
+        "a transaction was committed for some partitions and not for others: {verdicts}; Kafka promises that this does not happen, so nothing more is published. Keep the brokers' logs, run `foretell verify`, and report it; a restart resumes from what was committed"
+    )]
+    Torn { verdicts: String },
     #[error(
         "an output of {bytes} bytes for {topic}, made from {source_range}, is too large: {error}; {limit}, then restart"
     )]
@@ -126,9 +132,16 @@ impl fmt::Display for SizeLimit {
 
 /// How an attempt that did not commit ended.
 #[derive(Debug)]
-pub(super) enum Attempt {
+pub enum Attempt {
+    /// Not begun: the worker is in no generation of its group at the moment.
+    NotAMember,
     /// Nothing of it is visible; the same batches may be sent again.
     Again {
+        step: &'static str,
+        error: KafkaError,
+    },
+    /// It may have been committed. Nothing may be called on this producer any more.
+    Indefinite {
         step: &'static str,
         error: KafkaError,
     },
@@ -162,7 +175,7 @@ pub(super) fn triage_offsets(count: usize, error: KafkaError) -> Attempt {
 }
 
 pub(super) fn indefinite(step: &'static str, error: KafkaError) -> Attempt {
-    Attempt::End(CommitError::Indefinite { step, error })
+    Attempt::Indefinite { step, error }
 }
 
 pub(super) fn is_abortable(error: &KafkaError) -> bool {
@@ -221,6 +234,19 @@ pub(super) fn is_fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(cause) if cause.is_fatal())
 }
 
+/// The coordinator has given this producer's transactional id a later epoch: another producer was
+/// initialised with it, or a transaction timed out.
+pub(super) fn is_fenced(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch,
+        ) => true,
+        Some(_) | None => false,
+    }
+}
+
 /// The broker refuses the transactional id; nothing was committed with it since.
 pub(super) fn is_refused_id(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)
@@ -248,7 +274,9 @@ mod tests {
                 Attempt::Again { .. } => "again",
                 Attempt::End(CommitError::Fenced { .. }) => "fenced",
                 Attempt::End(CommitError::Offsets { count: 2, .. }) => "offsets",
-                Attempt::End(other) => panic!("{code:?}: {other}"),
+                other @ (Attempt::NotAMember | Attempt::Indefinite { .. } | Attempt::End(_)) => {
+                    panic!("{code:?}: {other:?}")
+                }
             };
             assert_eq!(found, expected, "{code:?}");
         }

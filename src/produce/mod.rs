@@ -17,10 +17,13 @@ pub mod readback;
 mod room;
 mod settings;
 
-pub use committer::{Committer, CommitterInput, CommitterSettings, Membership};
+pub use committer::{
+    Action, Committer, CommitterInput, CommitterSettings, Core, DOUBT, Membership, Report, Stable,
+    Trouble, Verdict,
+};
 pub use dead_letter::*;
 pub use encode::{FORECAST_SCHEMA, ForecastEncoder, ForecastFormat};
-pub use failure::{CommitError, CommitsFailing, SizeLimit, SourceRange};
+pub use failure::{Attempt, CommitError, CommitsFailing, SizeLimit, SourceRange};
 pub use observation::{
     EncodeError, ObservationEncoder, ObservationSchemaError, observation_schema,
 };

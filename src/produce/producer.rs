@@ -30,8 +30,6 @@ const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// One call of the commit API, which is resumed until the transaction's timeout. librdkafka 2.12 waits
 /// for a coordinator for ever when it is given no timeout, and the rebalance hooks wait for this.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long `init_transactions` may take: a predecessor's open transaction is aborted in it.
-const INIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long one request that adds offsets to the transaction may take before it is repeated.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,22 +45,44 @@ impl fmt::Debug for OutputProducer {
     }
 }
 
+/// Why transactions are not initialised.
+#[derive(Debug)]
+pub(super) struct NotInitialised {
+    pub(super) error: CommitError,
+    /// The same call may be made again.
+    pub(super) is_passing: bool,
+}
+
 impl OutputProducer {
-    /// Creates the producer and, exactly once, fences predecessors with the same transactional id.
-    pub(super) fn connect(settings: ProducerSettings) -> Result<Self, CommitError> {
+    /// A producer that is to be initialised.
+    pub(super) fn create(settings: ProducerSettings) -> Result<Self, CommitError> {
         let config = settings.configuration();
         let producer: BaseProducer<Deliveries> = config
             .create_with_context(Deliveries::default())
             .map_err(CommitError::Create)?;
-        if settings.guarantee == Guarantee::ExactlyOnce {
-            producer
-                .init_transactions(INIT_TIMEOUT)
-                .map_err(|error| CommitError::Init {
-                    transactional_id: settings.transactional_id.clone(),
-                    error,
-                })?;
-        }
         Ok(Self { producer, settings })
+    }
+
+    /// Exactly once, fences predecessors with the same transactional id and ends their transaction.
+    pub(super) fn initialise(&self, timeout: Duration) -> Result<(), NotInitialised> {
+        if self.settings.guarantee == Guarantee::AtLeastOnce {
+            return Ok(());
+        }
+        let initialised = self.producer.init_transactions(timeout);
+        initialised.map_err(|error| NotInitialised {
+            is_passing: is_retriable(&error),
+            error: CommitError::Init {
+                transactional_id: self.settings.transactional_id.clone(),
+                error,
+            },
+        })
+    }
+
+    /// A connection broke, or a call was made again, since the last attempt began: a request may have
+    /// been sent twice.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.producer.poll(Duration::ZERO);
+        self.producer.context().is_disturbed()
     }
 
     /// Publishes `batches` and the offsets they end at in one transaction.
@@ -72,9 +92,7 @@ impl OutputProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let refused = match self.transact_once(batches, group) {
-            Err(Attempt::End(CommitError::Indefinite { error, .. })) if is_refused_id(&error) => {
-                error
-            }
+            Err(Attempt::Indefinite { error, .. }) if is_refused_id(&error) => error,
             result => return result,
         };
         Err(Attempt::End(CommitError::ForbiddenId {
@@ -89,21 +107,21 @@ impl OutputProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
-        self.producer.context().take();
+        self.producer.context().begin();
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
         let attempt = match self.transact_begun(batches, &offsets, group) {
             Ok(()) => return Ok(()),
-            Err(Attempt::End(error @ CommitError::Indefinite { .. })) => {
-                return Err(Attempt::End(error));
+            Err(Attempt::Indefinite { step, error }) => {
+                return Err(Attempt::Indefinite { step, error });
             }
             Err(attempt) => self.explained(attempt, batches),
         };
         // Also before the end, so that no reader waits until the transaction times out.
         let aborted = self.abort();
         if let Attempt::Again { .. } = attempt {
-            aborted.map_err(Attempt::End)?;
+            aborted?;
         }
         Err(attempt)
     }
@@ -124,7 +142,7 @@ impl OutputProducer {
                 },
                 Some(_) | None => Attempt::Again { step, error },
             },
-            Attempt::End(error) => Attempt::End(error),
+            other @ (Attempt::NotAMember | Attempt::Indefinite { .. } | Attempt::End(_)) => other,
         }
     }
 
@@ -154,7 +172,9 @@ impl OutputProducer {
                 .send_offsets_to_transaction(offsets, group, OFFSETS_TIMEOUT)
             {
                 Ok(()) => break,
-                Err(error) if is_retriable(&error) && in_time() => {}
+                Err(error) if is_retriable(&error) && in_time() => {
+                    self.producer.context().disturb();
+                }
                 // A request that was not answered may still arrive, in a later transaction.
                 Err(error) if is_retriable(&error) || is_unanswered(&error) => {
                     return Err(indefinite("adding the offsets to the transaction", error));
@@ -167,7 +187,10 @@ impl OutputProducer {
         loop {
             match self.producer.commit_transaction(COMMIT_TIMEOUT) {
                 Ok(()) => return Ok(()),
-                Err(error) if is_retriable(&error) && in_time() => self.serve(),
+                Err(error) if is_retriable(&error) && in_time() => {
+                    self.producer.context().disturb();
+                    self.serve();
+                }
                 // The commit may have been sent, even where librdkafka asks for an abort: only a new
                 // producer, which fences this one, makes the result definite.
                 Err(error) => return Err(indefinite("committing the transaction", error)),
@@ -178,7 +201,7 @@ impl OutputProducer {
     /// Publishes `batches` and waits until every record is acknowledged; the caller commits after.
     pub(super) fn publish(&self, batches: &[OutputBatch]) -> Result<TopicPartitionList, Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
-        self.producer.context().take();
+        self.producer.context().begin();
         self.send(batches)?;
         self.serve_until_delivered(Instant::now())?;
         self.check_delivered(batches)?;
@@ -308,10 +331,7 @@ impl OutputProducer {
             self.serve();
             if began.elapsed() > limit {
                 let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
-                return Err(Attempt::End(CommitError::Indefinite {
-                    step: "delivering the output",
-                    error,
-                }));
+                return Err(indefinite("delivering the output", error));
             }
         }
         Ok(())
@@ -327,7 +347,7 @@ impl OutputProducer {
     }
 
     /// Aborts; the event queue is served between short calls, or librdkafka waits for it for ever.
-    fn abort(&self) -> Result<(), CommitError> {
+    fn abort(&self) -> Result<(), Attempt> {
         let began = Instant::now();
         loop {
             match self.producer.abort_transaction(ABORT_TIMEOUT) {
@@ -335,10 +355,7 @@ impl OutputProducer {
                 Err(error)
                     if is_fatal(&error) || began.elapsed() > self.settings.transaction_timeout =>
                 {
-                    return Err(CommitError::Indefinite {
-                        step: "aborting the transaction",
-                        error,
-                    });
+                    return Err(indefinite("aborting the transaction", error));
                 }
                 Err(_) => self.serve(),
             }

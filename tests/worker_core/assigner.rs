@@ -134,7 +134,7 @@ fn read(poller: &[PollCommand]) -> Vec<(i32, u64)> {
         PollCommand::Serve {
             partition, epoch, ..
         } => (partition.0, epoch.0),
-        PollCommand::Close => panic!("the assigner closes nothing"),
+        PollCommand::Reassign { .. } | PollCommand::Close => panic!("not the assigner's to say"),
     };
     poller.iter().map(serve).collect()
 }
@@ -186,6 +186,31 @@ fn the_restore_of_an_earlier_assignment_is_dropped_and_that_of_the_present_one_i
     assert_eq!(progress.committed(), 17);
     serving.progress.advance(next(20), None);
     assert_eq!(progress.committed(), 20);
+}
+
+#[test]
+fn what_is_to_be_taken_over_anew_is_discarded_by_its_lane_and_restored_once_more() {
+    let running = start(1);
+    running.assign(&[one(3, 1)]);
+    running.restored(one(3, 1), false);
+    let again = RebalanceEvent::Reassigned(one(3, 2));
+    running.send(AssignerInput::Rebalance(again));
+    assert_eq!(running.restores.recv_timeout(DEADLINE), Ok(one(3, 2)));
+    running.restored(one(3, 2), false);
+    let ended = running.stop();
+    assert_eq!(read(&ended.poller), [(3, 1), (3, 2)]);
+    let [
+        LaneCommand::Serve(first),
+        LaneCommand::Discard { partition },
+        LaneCommand::Serve(second),
+    ] = &ended.lanes[0][..]
+    else {
+        panic!("{:?}", ended.lanes);
+    };
+    assert_eq!(
+        (first.epoch, partition.0, second.epoch),
+        (Epoch(1), 3, Epoch(2))
+    );
 }
 
 #[test]

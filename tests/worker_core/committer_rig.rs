@@ -5,8 +5,9 @@
 //! So the tests see every attempt, which is what they want; that aborted ones stay invisible is
 //! tested on a real Kafka.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use foretell::produce::{
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -98,6 +99,17 @@ struct Member {
     consumer: BaseConsumer,
     joined: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    group: Arc<Mutex<GroupSays>>,
+}
+
+/// What the group answers about offsets, which the mock forgets, and what it was told.
+#[derive(Debug, Default)]
+pub(crate) struct GroupSays {
+    pub(crate) offsets: BTreeMap<PartitionId, Option<i64>>,
+    /// Questions that fail before there is an answer.
+    pub(crate) failures: usize,
+    pub(crate) asked: usize,
+    pub(crate) reassigned: Vec<(PartitionId, Epoch)>,
 }
 
 impl Membership for Member {
@@ -112,6 +124,28 @@ impl Membership for Member {
         self.consumer
             .commit(offsets, rdkafka::consumer::CommitMode::Sync)
     }
+
+    fn stable(
+        &self,
+        partitions: &[PartitionId],
+    ) -> KafkaResult<BTreeMap<PartitionId, Option<i64>>> {
+        let mut group = self.group.lock().unwrap();
+        group.asked += 1;
+        if group.failures > 0 {
+            group.failures -= 1;
+            return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut));
+        }
+        let answer = |partition: &PartitionId| {
+            let offset = group.offsets.get(partition).copied();
+            (*partition, offset.unwrap_or_default())
+        };
+        Ok(partitions.iter().map(answer).collect())
+    }
+
+    fn reassign(&self, partition: PartitionId, epoch: Epoch) {
+        let mut group = self.group.lock().unwrap();
+        group.reassigned.push((partition, epoch));
+    }
 }
 
 /// A committer on a thread of its own.
@@ -120,6 +154,7 @@ pub(crate) struct Running {
     pub(crate) ownership: Ownership,
     pub(crate) joined: Arc<AtomicBool>,
     pub(crate) asked: Arc<AtomicUsize>,
+    pub(crate) group: Arc<Mutex<GroupSays>>,
     pub(crate) health: watch::Receiver<Option<CommitsFailing>>,
     pub(crate) thread: JoinHandle<Result<(), CommitError>>,
 }
@@ -159,10 +194,12 @@ pub(crate) fn start_every(
     let consumer = mock.config().set("group.id", "workers").create().unwrap();
     let joined = Arc::new(AtomicBool::new(true));
     let asked = Arc::new(AtomicUsize::new(0));
+    let group = Arc::new(Mutex::new(GroupSays::default()));
     let member = Member {
         consumer,
         joined: Arc::clone(&joined),
         asked: Arc::clone(&asked),
+        group: Arc::clone(&group),
     };
     let ownership = Ownership::default();
     let (inputs, receiver) = mpsc::channel(100);
@@ -183,12 +220,19 @@ pub(crate) fn start_every(
         ownership,
         joined,
         asked,
+        group,
         health,
         thread,
     })
 }
 
 impl Running {
+    /// The group's committed offset of partition 0, from now on.
+    pub(crate) fn has_committed(&self, offset: i64) {
+        let mut group = self.group.lock().unwrap();
+        group.offsets.insert(PartitionId(0), Some(offset));
+    }
+
     pub(crate) fn send(&self, batch: OutputBatch) {
         let input = CommitterInput::Batch(Box::new(batch), Taken::default());
         self.inputs.try_send(input).unwrap();

@@ -12,9 +12,13 @@ mod chunking;
 #[cfg(test)]
 mod committer;
 #[cfg(test)]
+mod committer_core;
+#[cfg(test)]
 mod committer_errors;
 #[cfg(test)]
 mod committer_rig;
+#[cfg(test)]
+mod committer_settle;
 #[cfg(test)]
 mod framed;
 #[cfg(test)]
@@ -27,6 +31,8 @@ mod oracle;
 mod outcomes;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod reassign;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]

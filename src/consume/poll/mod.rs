@@ -40,6 +40,12 @@ pub enum PollCommand {
         queue: QueueSender,
         progress: Progress,
     },
+    /// Stop reading a partition whose state cannot be gone on with, and have it taken over anew, if
+    /// it is still of this epoch.
+    Reassign {
+        partition: PartitionId,
+        epoch: Epoch,
+    },
     /// Leave the group, after the partitions' last commit, and end.
     Close,
 }
@@ -116,7 +122,7 @@ impl Poller {
     }
 
     pub fn group(&self) -> Group {
-        Group::new(Arc::clone(&self.consumer))
+        Group::new(Arc::clone(&self.consumer), self.topic.clone())
     }
 
     /// Polls until told to close, then leaves the group.
@@ -170,10 +176,23 @@ impl Poller {
                         self.feeds.insert(partition, feed);
                     }
                 }
+                Ok(PollCommand::Reassign { partition, epoch }) => {
+                    self.reassign(partition, epoch)?;
+                }
                 Ok(PollCommand::Close) | Err(TryRecvError::Disconnected) => return Ok(false),
                 Err(TryRecvError::Empty) => return Ok(true),
             }
         }
+    }
+
+    /// The group is not asked: it gave this worker the partition and still does.
+    fn reassign(&mut self, partition: PartitionId, epoch: Epoch) -> Result<(), PollError> {
+        if self.consumer.context().holds(partition, epoch) {
+            self.feeds.remove(&partition);
+            self.flow().pause(partition)?;
+            self.consumer.context().reassign(partition);
+        }
+        Ok(())
     }
 
     fn take_records(&mut self) -> Result<(), PollError> {

@@ -27,6 +27,8 @@ pub(super) const INFER: &str = "foretell_infer_seconds";
 pub(super) const BATCH_ROWS: &str = "foretell_batch_rows";
 pub(super) const COMMIT: &str = "foretell_commit_seconds";
 pub(super) const TRANSACTIONS: &str = "foretell_transactions_total";
+pub(super) const REINITIALISED: &str = "foretell_producer_reinitialisations_total";
+pub(super) const SETTLED: &str = "foretell_settled_partitions_total";
 pub(super) const STALE: &str = "foretell_stale_batches_total";
 pub(super) const MODEL: &str = "foretell_model_info";
 pub(super) const BUILD: &str = "foretell_build_info";
@@ -121,7 +123,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 39] = [
+pub const ALL: [Metric; 41] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -225,6 +227,16 @@ pub const ALL: [Metric; 39] = [
         TRANSACTIONS,
         &["result"],
         "Attempts to commit: committed, aborted, not_a_member or indefinite",
+    ),
+    counter_of(
+        REINITIALISED,
+        &[],
+        "Producers destroyed, and others initialised in their place",
+    ),
+    counter_of(
+        SETTLED,
+        &["verdict"],
+        "Partitions of commits without a result, by what became of them: committed, not_committed, elsewhere or silent",
     ),
     counter_of(
         STALE,

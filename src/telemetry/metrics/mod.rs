@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod snapshots;
+mod transactions;
 
 use std::time::Duration;
 
@@ -23,44 +24,18 @@ pub use snapshots::{
     RestoreSource, SnapshotResult, restored_from, snapshot, snapshot_pause, snapshot_stored,
     snapshot_unusable,
 };
-
-use catalogue::{
-    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMIT, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED,
-    FORECASTS, HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED,
-    POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS,
-    REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, SCHEMA_HOLDS,
-    SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME, STALE, TRANSACTIONS,
+pub use transactions::{
+    TransactionResult, Verdict, batches_stale, commit_seconds, producer_reinitialised, settled,
+    transaction,
 };
 
-/// How an attempt to commit went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionResult {
-    Committed,
-    /// Aborted; its output batches are sent again.
-    Aborted,
-    /// Not begun: the worker is not in its group at the moment.
-    NotAMember,
-    /// It is not known whether it was committed; the process ends.
-    Indefinite,
-}
-
-impl TransactionResult {
-    pub const ALL: [Self; 4] = [
-        Self::Committed,
-        Self::Aborted,
-        Self::NotAMember,
-        Self::Indefinite,
-    ];
-
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Committed => "committed",
-            Self::Aborted => "aborted",
-            Self::NotAMember => "not_a_member",
-            Self::Indefinite => "indefinite",
-        }
-    }
-}
+use catalogue::{
+    BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED, FORECASTS,
+    HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED, POLL_GAP,
+    QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS, REPLAY_RECORDS,
+    REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, SCHEMA_HOLDS, SERIES_EVICTED,
+    SNAPSHOT_BYTES, SNAPSHOT_TIME,
+};
 
 /// How the checksum of a replayed partition compared with the committed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,9 +140,7 @@ pub(super) fn describe() {
         }
     }
     count_outcomes(&OutcomeCounts::default());
-    for result in TransactionResult::ALL {
-        counter!(TRANSACTIONS, "result" => result.label()).absolute(0);
-    }
+    transactions::describe();
     for result in RestoreResult::ALL {
         counter!(RESTORE_ATTEMPTS, "result" => result.label()).absolute(0);
     }
@@ -301,21 +274,6 @@ pub fn decoded(took: &[Duration]) {
 pub fn batch_inferred(rows: usize, took: Duration) {
     histogram!(BATCH_ROWS).record(number(rows));
     histogram!(INFER).record(took.as_secs_f64());
-}
-
-/// An attempt to commit ended.
-pub fn transaction(result: TransactionResult) {
-    counter!(TRANSACTIONS, "result" => result.label()).increment(1);
-}
-
-/// Output batches were made visible, after as many attempts as it took.
-pub fn commit_seconds(took: Duration) {
-    histogram!(COMMIT).record(took.as_secs_f64());
-}
-
-/// Output batches were dropped because their partitions were taken away.
-pub fn batches_stale(count: usize) {
-    counter!(STALE).increment(u64::try_from(count).unwrap_or(u64::MAX));
 }
 
 /// A model serves.

@@ -1,0 +1,72 @@
+//! What became of a transaction without a result, told by the offsets that are committed once it has
+//! ended: they are part of it (docs/kafka.md, finding 3).
+
+use std::collections::BTreeMap;
+
+use crate::domain::{Epoch, NextOffset, PartitionId};
+use crate::produce::output::OutputBatch;
+use crate::telemetry::metrics::Verdict;
+
+/// The stable committed offsets of partitions, as they were read.
+#[derive(Debug)]
+pub struct Stable {
+    /// `None` for a partition without one; or why they are not known.
+    pub offsets: Result<BTreeMap<PartitionId, Option<i64>>, String>,
+    /// What one is told by the group is worth nothing to somebody who is not in it.
+    pub is_member: bool,
+}
+
+/// The part of a partition in a transaction.
+struct Part {
+    epoch: Epoch,
+    from: NextOffset,
+    to: NextOffset,
+    /// It begins with the start offset of a group that had none.
+    is_first: bool,
+}
+
+/// What became of the transaction that `batches` were in, for each of their partitions. `committed` is
+/// where commits of present epochs ended before.
+pub(super) fn judge(
+    batches: &[OutputBatch],
+    stable: &Stable,
+    committed: &BTreeMap<PartitionId, (Epoch, NextOffset)>,
+) -> Result<BTreeMap<PartitionId, Verdict>, String> {
+    if !stable.is_member {
+        return Err("the worker is not a member of its consumer group at the moment".to_owned());
+    }
+    let offsets = stable.offsets.as_ref().map_err(Clone::clone)?;
+    let mut parts: BTreeMap<PartitionId, Part> = BTreeMap::new();
+    for batch in batches {
+        let part = parts.entry(batch.partition).or_insert(Part {
+            epoch: batch.epoch,
+            from: batch.from,
+            to: batch.to,
+            is_first: batch.from == batch.to,
+        });
+        part.to = batch.to;
+    }
+    let verdict = |(partition, part): (PartitionId, Part)| {
+        let found = offsets.get(&partition);
+        let found = found.ok_or_else(|| format!("no answer about partition {partition}"))?;
+        let was_committed = committed
+            .get(&partition)
+            .is_some_and(|(epoch, _)| *epoch == part.epoch);
+        Ok((partition, part.verdict(*found, was_committed)))
+    };
+    parts.into_iter().map(verdict).collect()
+}
+
+impl Part {
+    fn verdict(&self, found: Option<i64>, was_committed: bool) -> Verdict {
+        if self.from == self.to {
+            return Verdict::Silent;
+        }
+        match found {
+            Some(offset) if offset == self.to.get() => Verdict::Committed,
+            Some(offset) if offset == self.from.get() => Verdict::NotCommitted,
+            None if self.is_first && !was_committed => Verdict::NotCommitted,
+            Some(_) | None => Verdict::Elsewhere,
+        }
+    }
+}
