@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use integration_tests::cluster::Progress;
 use integration_tests::process::Signal;
 use integration_tests::read::{read_committed, values_by_key};
@@ -84,6 +84,55 @@ fn records_deleted_before_they_were_read_end_a_worker_that_runs() -> Result<()> 
     ensure!(
         scenario.progress.committed()? <= answered,
         "records were skipped"
+    );
+    Ok(())
+}
+
+#[test]
+fn records_deleted_before_they_were_read_are_skipped_where_that_is_asked_for_and_recorded()
+-> Result<()> {
+    const BEFORE: u32 = 5;
+    let skip = |job: Job| job.set("INPUT__ON_GAP", "skip");
+    let mut scenario = Scenario::new(kafka::shared()?, "gap-skipped", 1, skip)?;
+    scenario.burst(BEFORE)?;
+    scenario.run_to_end()?;
+    let from = scenario.progress.committed()?;
+    scenario.burst(BEFORE)?;
+    let to = scenario.progress.end()?;
+    scenario.cluster.delete_records(scenario.input())?;
+    for _ in 0..3 {
+        // The state that a restart proves is the one that began after the gap.
+        scenario.burst(30)?;
+        scenario.run_to_end()?;
+    }
+    let letters = read_committed(&scenario.cluster, &scenario.job.dead_letters())?;
+    let [letter] = &letters[..] else {
+        bail!("{} dead letters", letters.len());
+    };
+    for (name, expected) in [
+        ("foretell.reason", "gap"),
+        ("foretell.source.topic", scenario.input()),
+        ("foretell.source.partition", "0"),
+        ("foretell.source.offset", &from.to_string()),
+        ("foretell.gap.end", &to.to_string()),
+    ] {
+        let found = letter.header(name)?;
+        ensure!(found == expected, "{name} is {found}, not {expected}");
+    }
+    let forecasts = read_committed(&scenario.cluster, &scenario.job.forecasts())?;
+    ensure!(!forecasts.is_empty(), "no forecast was due");
+    scenario.ensure_complete_since(2 * BEFORE, &values_by_key(&forecasts)?)?;
+    let verified = scenario.job.command(&["verify"])?.output()?;
+    let said = String::from_utf8_lossy(&verified.stdout);
+    ensure!(verified.status.success(), "{said}");
+    let listed = scenario
+        .job
+        .command(&["dead-letters", "list", "--reason", "gap"])?
+        .output()?;
+    let shown = String::from_utf8_lossy(&listed.stdout);
+    ensure!(
+        shown.contains("were deleted before they were read"),
+        "{shown}"
     );
     Ok(())
 }

@@ -264,6 +264,7 @@ pub fn restore(
             config::Start::Latest => StartPosition::Latest,
             config::Start::At(time) => StartPosition::At(time),
         },
+        skips_gaps: config.input.on_gap == config::OnGap::Skip,
         lookback: config.rebuild.lookback,
         config_hash: windows.config_hash(&decoder.config_keys()),
         windows,

@@ -23,6 +23,7 @@ pub struct Input {
     pub value_bytes_max: NonZeroUsize,
     /// Where a partition without a committed offset begins.
     pub start: Start,
+    pub on_gap: OnGap,
     pub queue: Queue,
 }
 
@@ -55,6 +56,15 @@ pub enum Start {
     At(Timestamp),
 }
 
+/// What is done where records were deleted before they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGap {
+    /// The worker ends, and nothing is skipped.
+    Stop,
+    /// The partition goes on at the start of the log, and the gap is recorded.
+    Skip,
+}
+
 /// Bounds of the queue between the poll thread and a partition's lane. At a high mark the partition
 /// is paused, below the low mark it is resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +94,8 @@ const TIME_UNITS: [(&str, TimeUnit); 4] = [
     ("nanoseconds", TimeUnit::Nanoseconds),
 ];
 
+const ON_GAP: [(&str, OnGap); 2] = [("stop", OnGap::Stop), ("skip", OnGap::Skip)];
+
 impl Input {
     /// The default `message.max.bytes` of a Kafka broker, about, and so the most that most topics hold.
     const VALUE_BYTES: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 20) - 1);
@@ -102,6 +114,7 @@ impl Input {
             &kind::size(64..=Self::VALUE_BYTES_MAX),
         );
         let start = section.or("start", Start::Earliest, &start());
+        let on_gap = section.or("on_gap", OnGap::Stop, &kind::choice(&ON_GAP));
         let queue = Queue::read(section);
         if let (Some(series), Some(time)) = (&series_field, &time_field)
             && series == time
@@ -125,6 +138,7 @@ impl Input {
             time_unit: time_unit?,
             value_bytes_max: value_bytes_max?,
             start: start?,
+            on_gap: on_gap?,
             queue: queue?,
         })
     }
@@ -137,6 +151,7 @@ impl Input {
             time_unit,
             value_bytes_max,
             start,
+            on_gap,
             queue,
         } = self;
         let (wire_format, schema) = match format {
@@ -152,6 +167,7 @@ impl Input {
             ("time_field", time_field.clone().into()),
             ("value_bytes_max", dump::size(value_bytes_max.get())),
             ("start", start.dump()),
+            ("on_gap", dump::choice(&ON_GAP, *on_gap)),
             ("queue_records_high", dump::count(queue.records_high.get())),
             ("queue_records_low", dump::count(queue.records_low)),
             ("queue_bytes_high", dump::size(queue.bytes_high.get())),

@@ -30,7 +30,7 @@ use std::path::Path;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Origin};
-pub use input::{Input, InputFormat, Queue, Start, TimeUnit};
+pub use input::{Input, InputFormat, OnGap, Queue, Start, TimeUnit};
 pub use kafka::Kafka;
 pub use output::{Commit, Forecast, Guarantee, Model, WireFormat};
 pub use properties::Properties;

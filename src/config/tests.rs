@@ -150,7 +150,7 @@ colour = "blue"
         r#"etc/foretell.toml:5: kafka.max_poll_interval = "2": must be a duration from 10s to 1h, a whole number and one of ms, s, m, h, d such as "10s""#,
         r#"etc/foretell.toml:7: window.step = 120: must be a duration from 1ms to 366d, a whole number and one of ms, s, m, h, d such as "10s""#,
         r#"etc/foretell.toml:8: window.features = ["a", "a"]: must be a list of 1 to 256 different entries, each a field name: letters, digits and '_', not first a digit"#,
-        "etc/foretell.toml:11: input.colour: unknown key; known here: wire_format, schema_folder, schema, series_field, time_field, time_unit, value_bytes_max, start, queue_records_high, queue_records_low, queue_bytes_high",
+        "etc/foretell.toml:11: input.colour: unknown key; known here: wire_format, schema_folder, schema, series_field, time_field, time_unit, value_bytes_max, start, on_gap, queue_records_high, queue_records_low, queue_bytes_high",
         "etc/foretell.toml:12: modle: unknown section; did you mean [model]?",
         "etc/foretell.toml: window.length: is missing: it must be a whole number from 1 to 10000",
         "etc/foretell.toml: model.initial: is missing: it must be a path, relative to this file's folder or absolute",

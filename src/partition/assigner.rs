@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
 use super::lane::LaneCommand;
-use super::restore::{RestoreError, Restored};
+use super::restore::{Opening, RestoreError, Restored};
 use super::round::Serving;
 use crate::consume::{Assigned, PollCommand, QueueLimits, RebalanceEvent, queue};
 use crate::produce::{CommitterInput, OutputBatch, Taken};
@@ -118,7 +118,7 @@ impl Assigner {
     fn on_restored(&mut self, restored: Restored) -> Result<(), AssignerError> {
         let event = AssignmentEvent::Restored {
             assigned: restored.assigned,
-            first_start: restored.first_start,
+            commits_start: restored.opening.is_some(),
         };
         let goods = Goods {
             restored: Some(restored),
@@ -168,11 +168,15 @@ impl Assigner {
         }
     }
 
-    /// A crash before the first commit must not resolve "latest" again, further on. It advances
-    /// nothing, so its progress is nobody's.
+    /// A crash before the first commit must not resolve "latest" again, further on, and a gap is recorded
+    /// with the offset that skips it. No lane has read anything yet, so its progress is nobody's.
     fn commit_start(&self, restored: &mut Restored) -> Result<(), AssignerError> {
         let Assigned { partition, epoch } = restored.assigned;
         let mut start = OutputBatch::new(partition, epoch, restored.position);
+        if let Some(Opening::Gap(gap)) = &restored.opening {
+            gap.push(&mut start);
+            metrics::skipped(gap.offsets());
+        }
         start.metadata = restored.step.metadata(restored.position).encode();
         self.settings
             .committer
@@ -185,7 +189,7 @@ impl Assigner {
             assigned: Assigned { partition, epoch },
             step,
             position,
-            first_start: _,
+            opening: _,
         } = restored;
         let wake = Arc::clone(&self.settings.lanes[lane].wake);
         let (sender, receiver) = queue(self.settings.queue, wake);

@@ -21,8 +21,8 @@ pub enum AssignmentEvent {
     /// A state is ready for this assignment, which may have ended since.
     Restored {
         assigned: Assigned,
-        /// The group has no committed offset of it.
-        first_start: bool,
+        /// Where it starts is not committed yet: the group has no offset of it, or one before a gap.
+        commits_start: bool,
     },
 }
 
@@ -106,8 +106,8 @@ impl Assignment {
             }
             AssignmentEvent::Restored {
                 assigned,
-                first_start,
-            } => self.serve(assigned, first_start),
+                commits_start,
+            } => self.serve(assigned, commits_start),
         }
     }
 
@@ -144,7 +144,7 @@ impl Assignment {
         })
     }
 
-    fn serve(&mut self, assigned: Assigned, first_start: bool) -> Vec<AssignmentCommand> {
+    fn serve(&mut self, assigned: Assigned, commits_start: bool) -> Vec<AssignmentCommand> {
         let Assigned { partition, epoch } = assigned;
         match self.phases.get(&partition) {
             Some(Phase::Restoring { epoch: current }) if *current == epoch => {}
@@ -153,7 +153,7 @@ impl Assignment {
         }
         let lane = self.least_loaded();
         self.phases.insert(partition, Phase::Serving { lane });
-        let start = first_start.then_some(AssignmentCommand::CommitStart(assigned));
+        let start = commits_start.then_some(AssignmentCommand::CommitStart(assigned));
         start
             .into_iter()
             .chain([AssignmentCommand::Serve { assigned, lane }])

@@ -37,6 +37,6 @@ pub use rebuild::{
     AskSchema, AtHand, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Sources, Unusable,
     Watched, rebuild, rebuild_from, rebuild_watched,
 };
-pub use restore::{RestoreError, RestoreSettings, Restored, Restorer};
+pub use restore::{Opening, RestoreError, RestoreSettings, Restored, Restorer};
 pub use round::{DEADLINE_HEADER, OutputSettings, Serving};
 pub use step::{End, Placed, Step, Stepped};

@@ -18,6 +18,7 @@ use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::permission::Refusals;
+use crate::produce::Gap;
 use crate::registry::Schemas;
 use crate::snapshot::Shelf;
 use crate::telemetry::metrics::{self, RestoreResult, RestoreSource};
@@ -28,6 +29,8 @@ use crate::window::{Table, WindowConfig};
 pub struct RestoreSettings {
     pub topic: String,
     pub start: StartPosition,
+    /// Whether a partition whose next records were deleted goes on where the log begins.
+    pub skips_gaps: bool,
     /// How far before the newest committed record to read where nothing is known; `None` reads from the
     /// start of the log.
     pub lookback: Option<Duration>,
@@ -44,15 +47,24 @@ pub struct Restored {
     pub assigned: Assigned,
     pub step: Step,
     pub position: NextOffset,
-    /// True when the group has no committed offset: the start must be committed before anything else.
-    pub first_start: bool,
+    /// Where it starts must be committed before anything else.
+    pub opening: Option<Opening>,
+}
+
+/// Why a start is to be committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The group has no committed offset.
+    FirstStart,
+    /// Records were deleted before they were read.
+    Gap(Gap),
 }
 
 /// Why a partition cannot be taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     #[error(
-        "{topic}/{partition}: the committed offset {committed} is outside of the log [{log_start}, {log_end}]: records were deleted before they were read, or the topic was made anew. Nothing is skipped silently: set the group's offset with kafka-consumer-groups --reset-offsets, then restart"
+        "{topic}/{partition}: the committed offset {committed} is outside of the log [{log_start}, {log_end}]: records were deleted before they were read, or the topic was made anew. Nothing is skipped silently: set the group's offset with kafka-consumer-groups --reset-offsets, or, for records that were deleted, input.on_gap = \"skip\"; then restart"
     )]
     OutOfRange {
         topic: String,
@@ -162,6 +174,9 @@ impl Restorer {
     fn attempt(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
         let wanted = || self.is_ours(assigned);
         let log = self.replayer.committed(assigned.partition, &wanted)?;
+        if let Some(gap) = self.gap(assigned.partition, &log) {
+            return Ok(Some(self.after(gap, assigned)));
+        }
         let planned = plan(
             &self.replayer,
             &self.settings,
@@ -185,8 +200,46 @@ impl Restorer {
             assigned,
             step,
             position: committed,
-            first_start: false,
+            opening: None,
         }))
+    }
+
+    /// What is missing between the committed offset and the log's start, where gaps are skipped.
+    fn gap(&self, partition: PartitionId, log: &Committed) -> Option<Gap> {
+        let (committed, _) = log.stable.as_ref()?;
+        let is_gap = *committed < log.log_start && self.settings.skips_gaps;
+        is_gap.then(|| Gap {
+            topic: self.settings.topic.clone(),
+            partition,
+            from: *committed,
+            to: log.log_start,
+        })
+    }
+
+    /// What was in the windows has no end that the log begins at, so they start empty.
+    fn after(&self, gap: Gap, assigned: Assigned) -> Restored {
+        error!(
+            partition = %gap.partition, from = %gap.from, to = %gap.to,
+            "records were deleted before they were read; the partition goes on after them, as input.on_gap says"
+        );
+        metrics::restored_from(RestoreSource::Gap);
+        let position = gap.to;
+        Restored {
+            assigned,
+            step: self.empty(position),
+            position,
+            opening: Some(Opening::Gap(gap)),
+        }
+    }
+
+    fn empty(&self, start: NextOffset) -> Step {
+        let lineage = Lineage {
+            config_hash: self.settings.config_hash,
+            start,
+            whole_from: start,
+        };
+        let windows = Table::new(self.settings.windows);
+        Step::new(self.settings.decoder.clone(), windows, lineage)
     }
 
     fn first_start(&self, assigned: Assigned, log: &Committed) -> Result<Restored, RestoreError> {
@@ -197,18 +250,11 @@ impl Restorer {
             })?;
         info!(partition = %assigned.partition, %start, "first start of this group");
         metrics::restored_from(RestoreSource::FirstStart);
-        let lineage = Lineage {
-            config_hash: self.settings.config_hash,
-            start,
-            whole_from: start,
-        };
-        let windows = Table::new(self.settings.windows);
-        let step = Step::new(self.settings.decoder.clone(), windows, lineage);
         Ok(Restored {
             assigned,
-            step,
+            step: self.empty(start),
             position: start,
-            first_start: true,
+            opening: Some(Opening::FirstStart),
         })
     }
 

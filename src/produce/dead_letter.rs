@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::output::{Destination, OutputBatch};
-use crate::domain::{DeadLetterReason, PartitionId, Record};
+use crate::domain::{DeadLetterReason, NextOffset, PartitionId, Record};
 
 /// Longest key kept, in bytes.
 pub const KEY_BYTES_MAX: usize = 16 << 10;
@@ -41,6 +41,12 @@ pub const REPLAYED_TIMES_HEADER: &str = "foretell.replayed.times";
 pub const RECEIPT_HEADER: &str = "foretell.receipt.letter";
 /// On a receipt: the topic that the record was sent to.
 pub const RECEIPT_TOPIC_HEADER: &str = "foretell.receipt.topic";
+
+/// Reason of an audit record, which stands for input records that were deleted before they were read, and
+/// has no key and an empty value. Its source offset is the first of them.
+pub const GAP_REASON: &str = "gap";
+/// On an audit record: the offset after the last one that is missing.
+pub const GAP_END_HEADER: &str = "foretell.gap.end";
 
 /// Headers of a record that its letter has too, so that a record which goes in circles is found out.
 pub const CARRIED_HEADERS: [&str; 2] = [REPLAYED_FROM_HEADER, REPLAYED_TIMES_HEADER];
@@ -91,6 +97,42 @@ impl DeadLetter<'_> {
             }
             batch.header(VALUE_SHA256_HEADER, Some(digest.as_bytes()));
         }
+    }
+}
+
+/// Offsets of one partition that nobody can read any more, and that nothing was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub topic: String,
+    pub partition: PartitionId,
+    pub from: NextOffset,
+    /// The offset after the last one.
+    pub to: NextOffset,
+}
+
+impl Gap {
+    /// How many offsets are missing; a log has holes, so there may have been fewer records.
+    pub fn offsets(&self) -> u64 {
+        u64::try_from(self.to.get().saturating_sub(self.from.get())).unwrap_or(0)
+    }
+
+    /// Has `batch`, which begins after the gap, begin at it, and appends its audit record.
+    pub fn push(&self, batch: &mut OutputBatch) {
+        let Self {
+            topic,
+            partition,
+            from,
+            to,
+        } = self;
+        batch.from = *from;
+        batch.push(Destination::DeadLetters, None, |_empty| {});
+        batch.header(REASON_HEADER, Some(GAP_REASON.as_bytes()));
+        let detail = format!("offsets {from} to below {to} were deleted before they were read");
+        batch.header(DETAIL_HEADER, Some(detail.as_bytes()));
+        batch.header(SOURCE_TOPIC_HEADER, Some(topic.as_bytes()));
+        number(batch, SOURCE_PARTITION_HEADER, i64::from(partition.0));
+        number(batch, SOURCE_OFFSET_HEADER, from.get());
+        number(batch, GAP_END_HEADER, to.get());
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use foretell::consume::{Assigned, PollCommand, RebalanceEvent};
 use foretell::domain::{CommitMetadata, Epoch, PartitionId};
 use foretell::partition::{
-    Assigner, AssignerError, AssignerInput, AssignerSettings, LaneCommand, LaneHandle,
+    Assigner, AssignerError, AssignerInput, AssignerSettings, LaneCommand, LaneHandle, Opening,
     RestoreError, Restored, Roster,
 };
 use foretell::produce::CommitterInput;
@@ -85,7 +85,7 @@ impl Running {
             assigned,
             step: rig::step(WindowConfig::new(rig::settings(4, 2)).unwrap()),
             position: next(17),
-            first_start,
+            opening: first_start.then_some(Opening::FirstStart),
         })));
     }
 

@@ -33,6 +33,7 @@ fn restorer(mock: &Mock, ownership: Ownership) -> Restorer {
     let settings = RestoreSettings {
         topic: TOPIC.to_owned(),
         start: StartPosition::Earliest,
+        skips_gaps: false,
         lookback: None,
         windows: WindowConfig::new(rig::settings(4, 2)).unwrap(),
         decoder: rig::decoder(),

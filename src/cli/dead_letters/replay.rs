@@ -17,6 +17,7 @@ use crate::cli::progress::{Progress, grouped};
 use crate::cli::{Failure, moment};
 use crate::config::Environment;
 use crate::domain::{DeadLetterReason, Rejection, Timestamp, partition_of};
+use crate::produce::GAP_REASON;
 
 /// Send refused records again: to where they were, or to another topic
 ///
@@ -97,6 +98,8 @@ pub(super) struct Plan {
 pub(super) enum Refusal {
     #[error("it is no letter of a worker: it has no reason or no source")]
     Foreign,
+    #[error("it stands for records that were deleted, and is none")]
+    Gap,
     #[error("its value was cut; the whole one is in the source topic, if that still has it")]
     Cut,
     #[error("its key is as long as the longest that is kept, and may have been cut")]
@@ -136,6 +139,9 @@ impl Planner<'_> {
         }
         if letter.value.is_none() {
             return Err(Refusal::NoValue);
+        }
+        if letter.reason() == GAP_REASON {
+            return Err(Refusal::Gap);
         }
         if letter.cut.is_some() {
             return Err(Refusal::Cut);

@@ -6,6 +6,7 @@ use super::letter::Letter;
 use crate::app::wall_clock;
 use crate::cli::moment::Moment;
 use crate::domain::{DeadLetterReason, Rejection, Timestamp};
+use crate::produce::GAP_REASON;
 
 /// The filters that `list` and `replay` share; a letter must pass all of them.
 #[derive(clap::Args, Debug)]
@@ -54,6 +55,7 @@ pub(super) fn reasons() -> impl Iterator<Item = &'static str> {
     rejections
         .chain([DeadLetterReason::ModelOutputInvalid])
         .map(DeadLetterReason::label)
+        .chain([GAP_REASON])
 }
 
 impl FilterArgs {

@@ -17,7 +17,7 @@ use crate::consume::Replayer;
 use crate::domain::{NextOffset, Offset, PartitionId, Record};
 use crate::produce::readback::Forecast;
 use crate::produce::{
-    REASON_HEADER, RECEIPT_HEADER, SOURCE_OFFSET_HEADER, SOURCE_PARTITION_HEADER,
+    GAP_REASON, REASON_HEADER, RECEIPT_HEADER, SOURCE_OFFSET_HEADER, SOURCE_PARTITION_HEADER,
     SOURCE_TOPIC_HEADER,
 };
 
@@ -197,13 +197,13 @@ pub(super) const LETTER_HEADERS: [&str; 5] = [
     RECEIPT_HEADER,
 ];
 
-/// A dead letter that a worker wrote; `None` for a receipt, or what somebody else left there.
+/// A dead letter that a worker wrote; `None` for a receipt, the record of a gap, or what somebody else left there.
 fn read_letter<'a>(partition: PartitionId, record: &Record<'a>) -> Option<FoundLetter<'a>> {
     let header = |wanted: &str| {
         let found = record.headers().find(|(name, _)| *name == wanted)?;
         str::from_utf8(found.1?).ok()
     };
-    if header(RECEIPT_HEADER).is_some() {
+    if header(RECEIPT_HEADER).is_some() || header(REASON_HEADER) == Some(GAP_REASON) {
         return None;
     }
     Some(FoundLetter {

@@ -29,6 +29,7 @@ pub(super) const COMMIT: &str = "foretell_commit_seconds";
 pub(super) const TRANSACTIONS: &str = "foretell_transactions_total";
 pub(super) const REINITIALISED: &str = "foretell_producer_reinitialisations_total";
 pub(super) const SETTLED: &str = "foretell_settled_partitions_total";
+pub(super) const SKIPPED: &str = "foretell_skipped_offsets_total";
 pub(super) const STALE: &str = "foretell_stale_batches_total";
 pub(super) const MODEL: &str = "foretell_model_info";
 pub(super) const BUILD: &str = "foretell_build_info";
@@ -123,7 +124,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 41] = [
+pub const ALL: [Metric; 42] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -239,6 +240,11 @@ pub const ALL: [Metric; 41] = [
         "Partitions of commits without a result, by what became of them: committed, not_committed, elsewhere or silent",
     ),
     counter_of(
+        SKIPPED,
+        &[],
+        "Offsets whose records were deleted before they were read, and that were skipped",
+    ),
+    counter_of(
         STALE,
         &[],
         "Output batches dropped because their partition was taken away",
@@ -268,7 +274,7 @@ pub const ALL: [Metric; 41] = [
     counter_of(
         RESTORES,
         &["source"],
-        "Partitions taken over, by what their windows came from: snapshot, log or first_start",
+        "Partitions taken over, by what their windows came from: snapshot, log, first_start or gap",
     ),
     counter_of(
         SNAPSHOTS,

@@ -26,7 +26,7 @@ pub use snapshots::{
 };
 pub use transactions::{
     TransactionResult, Verdict, batches_stale, commit_seconds, producer_reinitialised, settled,
-    transaction,
+    skipped, transaction,
 };
 
 use catalogue::{

@@ -41,16 +41,19 @@ pub enum RestoreSource {
     Log,
     /// Nothing is committed: there is nothing to restore.
     FirstStart,
+    /// Records were deleted before they were read: it begins after them with nothing.
+    Gap,
 }
 
 impl RestoreSource {
-    pub const ALL: [Self; 3] = [Self::Snapshot, Self::Log, Self::FirstStart];
+    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Log, Self::FirstStart, Self::Gap];
 
     pub const fn label(self) -> &'static str {
         match self {
             Self::Snapshot => "snapshot",
             Self::Log => "log",
             Self::FirstStart => "first_start",
+            Self::Gap => "gap",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{counter, histogram};
 
-use super::catalogue::{COMMIT, REINITIALISED, SETTLED, STALE, TRANSACTIONS};
+use super::catalogue::{COMMIT, REINITIALISED, SETTLED, SKIPPED, STALE, TRANSACTIONS};
 
 /// How an attempt to commit went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,7 @@ pub(super) fn describe() {
         counter!(SETTLED, "verdict" => verdict.label()).absolute(0);
     }
     counter!(REINITIALISED).absolute(0);
+    counter!(SKIPPED).absolute(0);
 }
 
 /// An attempt to commit ended.
@@ -99,4 +100,9 @@ pub fn producer_reinitialised() {
 /// What a transaction without a result turned out to be, for one of its partitions.
 pub fn settled(verdict: Verdict) {
     counter!(SETTLED, "verdict" => verdict.label()).increment(1);
+}
+
+/// Offsets are skipped whose records were deleted before they were read.
+pub fn skipped(offsets: u64) {
+    counter!(SKIPPED).increment(offsets);
 }
