@@ -2,17 +2,19 @@
 //! order.
 //!
 //! Threads: `poll` owns the consumer, `assigner` says which partition is where, `restore-N` rebuild,
-//! `lane-N` own the windows, `committer` owns the producer. Every one is essential: the first to end
-//! before it was told to, for any reason, ends the worker.
+//! `lane-N` own the windows, `committer` owns the producer, `watchdog` looks after the lanes. Every one is
+//! essential: the first to end before it was told to, for any reason, ends the worker.
 
 mod clock;
 mod explainer;
 mod failure;
+mod lanes;
 mod member;
 mod model;
 mod registry;
 mod settings;
 mod threads;
+mod watchdog;
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
@@ -20,7 +22,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -30,27 +32,22 @@ use crate::consume::{
 };
 use crate::ownership::Ownership;
 use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, CutSettings, Lane, LaneHandle, LaneSettings,
-    OutputSettings, RestoreSettings, Restorer, Roster,
+    Assigner, AssignerInput, AssignerSettings, CutSettings, RestoreSettings, Restorer, Roster,
 };
-use crate::produce::{
-    CommitsFailing, Committer, CommitterInput, CommitterSettings, ForecastEncoder, ForecastFormat,
-    Room,
-};
-use crate::registry::Schemas;
+use crate::produce::{CommitsFailing, Committer, CommitterInput, CommitterSettings};
 use crate::snapshot::{StoreSettings, Uploads};
 
 pub use clock::wall_clock;
 pub use explainer::{Explainer, NoAnswer};
 pub use failure::{RunError, StartError};
 use member::Member;
-use model::Loaded;
 pub use model::{onnxruntime_places, runtime_text};
 pub use registry::RegistryHealth;
 pub use settings::{
     client as client_settings, decoder, fold_hash, registry as registry_settings,
     restore as restore_settings, windows,
 };
+pub use watchdog::{HungLane, stop_overdue};
 
 use threads::{Ended, Threads};
 
@@ -79,6 +76,7 @@ pub struct App {
     assigner: SyncSender<AssignerInput>,
     roster: watch::Receiver<Roster>,
     commits: watch::Receiver<Option<CommitsFailing>>,
+    hung: watch::Receiver<Vec<HungLane>>,
     explainer: Explainer,
     grace: Duration,
 }
@@ -123,7 +121,7 @@ impl App {
         let store = settings::snapshots(config, &restore);
         let cuts = wiring.start_snapshots(store.as_ref())?;
         let outputs = (format, settings::outputs(config, partitions));
-        let lanes = wiring.start_lanes(&model, outputs, (&schemas, cuts), &to_committer)?;
+        let (lanes, hung) = wiring.start_lanes(&model, outputs, (&schemas, cuts), &to_committer)?;
         let place = (config.topics.observations.as_str(), partitions);
         let explainer = Explainer::new(&lanes, place, &config.kafka.group_id);
         let restores = wiring.start_restorers(&restore, store.as_ref(), &to_assigner)?;
@@ -151,6 +149,7 @@ impl App {
             assigner: to_assigner,
             roster: watched_roster,
             commits,
+            hung,
             explainer,
             grace: config.worker.grace_period,
         })
@@ -164,6 +163,11 @@ impl App {
     /// What commits fail with, while they have failed for long.
     pub fn commits(&self) -> watch::Receiver<Option<CommitsFailing>> {
         self.commits.clone()
+    }
+
+    /// Which lanes hang.
+    pub fn hung(&self) -> watch::Receiver<Vec<HungLane>> {
+        self.hung.clone()
     }
 
     /// Who answers questions about a series.
@@ -281,44 +285,6 @@ impl<'a> Wiring<'a> {
         )?;
         self.threads.run_async("committer", committer.run())?;
         Ok(sender)
-    }
-
-    fn start_lanes(
-        &mut self,
-        model: &Loaded,
-        (format, outputs): (ForecastFormat, OutputSettings),
-        (schemas, snapshots): (&Schemas, Option<CutSettings>),
-        to_committer: &mpsc::Sender<CommitterInput>,
-    ) -> Result<Vec<LaneHandle>, StartError> {
-        let room = Room::default();
-        let servings = model.per_lane(self.config.worker.lanes.get())?;
-        let start = |(index, serving)| {
-            let (commands, lane_commands) = mpsc::channel(LANE_COMMANDS_MAX);
-            let wake = Arc::new(Notify::new());
-            let settings = LaneSettings {
-                index,
-                batch_max: self.config.worker.batch_max.get(),
-                outputs: outputs.clone(),
-                features: self.config.window.features.clone(),
-                encoder: ForecastEncoder::new(format),
-                room: room.clone(),
-                schemas: schemas.clone(),
-                snapshots: snapshots.clone(),
-                wall_clock,
-            };
-            let committer = to_committer.clone();
-            let lane = Lane::new(
-                settings,
-                lane_commands,
-                Arc::clone(&wake),
-                committer,
-                serving,
-            );
-            self.threads
-                .run_async(&format!("lane-{index}"), lane.run())?;
-            Ok(LaneHandle { commands, wake })
-        };
-        servings.into_iter().enumerate().map(start).collect()
     }
 
     /// The thread that stores what the lanes copy; `None` where no snapshots are kept.

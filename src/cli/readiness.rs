@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, RegistryHealth};
-use crate::http::Readiness;
+use crate::app::{App, HungLane, RegistryHealth};
+use crate::http::{Hung, Readiness};
 use crate::partition::Roster;
 use crate::produce::CommitsFailing;
 use crate::registry::{Holds, Trouble};
@@ -22,6 +22,7 @@ const HOLD_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Facts {
     roster: watch::Receiver<Roster>,
     commits: watch::Receiver<Option<CommitsFailing>>,
+    hung: watch::Receiver<Vec<HungLane>>,
     registry: RegistryFacts,
 }
 
@@ -40,6 +41,7 @@ impl Facts {
         Self {
             roster: app.roster(),
             commits: app.commits(),
+            hung: app.hung(),
             registry: RegistryFacts::of(health),
         }
     }
@@ -57,6 +59,7 @@ impl Facts {
                 serving,
             } = *self.roster.borrow_and_update();
             let failing = self.commits.borrow_and_update().clone();
+            let hung = self.hung.borrow_and_update().clone();
             publish.send_replace(Readiness {
                 // The app starts only with a model that was verified and loaded on every lane.
                 model_warm: true,
@@ -64,6 +67,7 @@ impl Facts {
                 restoring,
                 serving,
                 commits_failing: failing.map(|CommitsFailing { since, reason }| (since, reason)),
+                hung: hung.into_iter().map(told).collect(),
                 registry_waits: self.registry.waits(),
                 draining: drain.is_cancelled(),
             });
@@ -76,10 +80,28 @@ impl Facts {
                 changed = self.commits.changed() => if changed.is_err() {
                     pending::<()>().await;
                 },
+                changed = self.hung.changed() => if changed.is_err() {
+                    pending::<()>().await;
+                },
                 () = self.registry.changed() => {}
                 () = drain.cancelled(), if !drain.is_cancelled() => {}
             }
         }
+    }
+}
+
+fn told(lane: HungLane) -> Hung {
+    let HungLane {
+        lane,
+        partitions,
+        since,
+        in_run,
+    } = lane;
+    Hung {
+        lane,
+        partitions,
+        since,
+        in_run,
     }
 }
 
@@ -151,6 +173,7 @@ mod tests {
     struct Rig {
         roster: watch::Sender<Roster>,
         commits: watch::Sender<Option<CommitsFailing>>,
+        hung: watch::Sender<Vec<HungLane>>,
         facts: Facts,
     }
 
@@ -161,14 +184,17 @@ mod tests {
             serving: 1,
         });
         let (commits, failing) = watch::channel(None);
+        let (hung, hangs) = watch::channel(Vec::new());
         let facts = Facts {
             roster: watched,
             commits: failing,
+            hung: hangs,
             registry: RegistryFacts::of(health),
         };
         Rig {
             roster,
             commits,
+            hung,
             facts,
         }
     }
@@ -178,6 +204,7 @@ mod tests {
         let Rig {
             roster,
             commits,
+            hung,
             facts,
         } = rig(&RegistryHealth::default());
         let (publish, mut readiness) = watch::channel(Readiness::default());
@@ -205,6 +232,15 @@ mod tests {
                     .await
                     .is_ok()
             );
+            hung.send_replace(vec![HungLane {
+                lane: 1,
+                partitions: Vec::new(),
+                since: Instant::now(),
+                in_run: false,
+            }]);
+            let hangs = readiness.wait_for(|now| !now.hung.is_empty());
+            assert_eq!(hangs.await.unwrap().reasons()[0].code, "hung");
+            hung.send_replace(Vec::new());
             drain.cancel();
             assert!(readiness.wait_for(|now| now.draining).await.is_ok());
         };
@@ -220,6 +256,7 @@ mod tests {
         let Rig {
             roster,
             commits: _sender,
+            hung: _other,
             facts,
         } = rig(&health);
         roster.send_modify(|roster| roster.restoring = 0);

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::{Commit, Config, InputFormat, Topics, WireFormat, units};
+use crate::domain::RunDeadline;
 
 /// Reports every broken rule.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
     topics(&config.topics, reader);
     timeouts(config, reader);
+    deadlines(config, reader);
     sockets(config, reader);
     membership(config, reader);
     security(config, reader);
@@ -94,6 +96,38 @@ fn timeouts(config: &Config, reader: &mut Reader) {
             units::format_duration(most)
         );
         reader.refuse("commit.interval_min", problem);
+    }
+}
+
+fn deadlines(config: &Config, reader: &mut Reader) {
+    let worker = &config.worker;
+    let run = RunDeadline(worker.run_deadline);
+    // A row that hangs alone is run twice.
+    if worker.hung_after < run.0 * 2 {
+        let problem = format!(
+            "must be at least {}, twice worker.run_deadline: a row whose runs are stopped takes that long",
+            units::format_duration(run.0 * 2)
+        );
+        reader.refuse("worker.hung_after", problem);
+    }
+    if worker.hung_max <= worker.hung_after {
+        let problem = format!(
+            "must be above worker.hung_after ({}), so that others hear of it before the process ends",
+            units::format_duration(worker.hung_after)
+        );
+        reader.refuse("worker.hung_max", problem);
+    }
+    let longest = run.longest(worker.batch_max.get());
+    if worker.hung_max < longest {
+        let seconds = Duration::from_secs(longest.as_secs() + 1);
+        let problem = format!(
+            "must be at least {}: a round of worker.batch_max ({}) rows whose every run is stopped at \
+             worker.run_deadline ({}) takes that long, and goes on afterwards",
+            units::format_duration(seconds),
+            worker.batch_max,
+            units::format_duration(run.0)
+        );
+        reader.refuse("worker.hung_max", problem);
     }
 }
 

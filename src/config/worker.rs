@@ -18,6 +18,12 @@ pub struct Worker {
     pub lanes: NonZeroUsize,
     /// Forecasts that a lane makes in one round, which folds up to four records for each.
     pub batch_max: NonZeroUsize,
+    /// How long one run of the model may take before it is stopped.
+    pub run_deadline: Duration,
+    /// A lane hangs when its round takes longer.
+    pub hung_after: Duration,
+    /// The process ends when a round takes longer.
+    pub hung_max: Duration,
     /// How long a stop may take before the process ends regardless.
     pub grace_period: Duration,
     pub log_format: LogFormat,
@@ -41,6 +47,15 @@ impl Worker {
     /// Above this a batch gains nothing and the other partitions of the lane wait for it.
     pub const BATCH_MAX_MAX: usize = 4096;
     const BATCH_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+    const RUN_DEADLINES: RangeInclusive<Duration> =
+        Duration::from_millis(100)..=Duration::from_mins(10);
+    /// A thousand times what a run of the sample model takes.
+    pub const RUN_DEADLINE: Duration = Duration::from_secs(2);
+    const HUNG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+    /// Above a round of `batch_max` rows whose runs each take as long as they may.
+    const HUNG_AFTER: Duration = Duration::from_secs(10);
+    /// Above a round of the highest `batch_max` whose every run is stopped.
+    const HUNG_MAX: Duration = Duration::from_mins(5);
     const GRACE_PERIODS: RangeInclusive<Duration> =
         Duration::from_secs(1)..=Duration::from_hours(1);
     const GRACE_PERIOD: Duration = Duration::from_secs(30);
@@ -54,6 +69,13 @@ impl Worker {
             Self::BATCH_MAX,
             &kind::positive(Self::BATCH_MAX_MAX),
         );
+        let run_deadline = section.or(
+            "run_deadline",
+            Self::RUN_DEADLINE,
+            &kind::duration(Self::RUN_DEADLINES),
+        );
+        let hung_after = section.or("hung_after", Self::HUNG_AFTER, &kind::duration(Self::HUNG));
+        let hung_max = section.or("hung_max", Self::HUNG_MAX, &kind::duration(Self::HUNG));
         let grace_period = section.or(
             "grace_period",
             Self::GRACE_PERIOD,
@@ -65,6 +87,9 @@ impl Worker {
             id: id?,
             lanes: lanes?,
             batch_max: batch_max?,
+            run_deadline: run_deadline?,
+            hung_after: hung_after?,
+            hung_max: hung_max?,
             grace_period: grace_period?,
             log_format: log_format?,
             log_level: log_level?,
@@ -76,6 +101,9 @@ impl Worker {
             id,
             lanes,
             batch_max,
+            run_deadline,
+            hung_after,
+            hung_max,
             grace_period,
             log_format,
             log_level,
@@ -84,6 +112,9 @@ impl Worker {
             ("id", id.clone().into()),
             ("lanes", dump::count(lanes.get())),
             ("batch_max", dump::count(batch_max.get())),
+            ("run_deadline", dump::duration(*run_deadline)),
+            ("hung_after", dump::duration(*hung_after)),
+            ("hung_max", dump::duration(*hung_max)),
             ("grace_period", dump::duration(*grace_period)),
             ("log_format", dump::choice(&LOG_FORMATS, *log_format)),
             ("log_level", log_level.clone().into()),

@@ -12,6 +12,7 @@ mod outcome;
 mod placement;
 mod position;
 mod record;
+mod run_deadline;
 mod time;
 mod verdict;
 mod window_bounds;
@@ -24,6 +25,7 @@ pub use outcome::{DeadLetterReason, Outcome, OutcomeCounts, Rejection};
 pub use placement::{murmur2, partition_of};
 pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
+pub use run_deadline::{RUN_ROWS_MAX, RunDeadline};
 pub use time::{Grid, GridError, Slot, Timestamp};
 pub use verdict::{SchemaId, Verdict, Verdicts};
 pub use window_bounds::{

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::domain::PartitionId;
+
 /// The facts. Their owner publishes every change as a new value. The default is the start of a
 /// process, when nothing is ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,10 +20,22 @@ pub struct Readiness {
     pub serving: usize,
     /// Since when commits have failed for too long, and what they failed with.
     pub commits_failing: Option<(Instant, String)>,
+    /// Lanes that do not come to the end of a round.
+    pub hung: Vec<Hung>,
     /// What is waited for because of the Schema Registry, and for too long.
     pub registry_waits: Option<String>,
     /// The process is about to end.
     pub draining: bool,
+}
+
+/// A lane that hangs, and what stands still with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hung {
+    pub lane: usize,
+    pub partitions: Vec<PartitionId>,
+    pub since: Instant,
+    /// In a run of the model.
+    pub in_run: bool,
 }
 
 /// Why a worker is not ready.
@@ -42,6 +56,7 @@ impl Readiness {
             restoring,
             serving: _,
             commits_failing,
+            hung,
             registry_waits,
             draining,
         } = self;
@@ -74,6 +89,11 @@ impl Readiness {
             ),
             (commits_failing.is_some(), "commits", failing),
             (
+                !hung.is_empty(),
+                "hung",
+                hung.iter().map(Hung::text).collect::<Vec<_>>().join("; "),
+            ),
+            (
                 registry_waits.is_some(),
                 "schema_registry",
                 registry_waits.clone().unwrap_or_default(),
@@ -84,6 +104,27 @@ impl Readiness {
             .filter(|(holds, ..)| *holds)
             .map(|(_, code, detail)| Reason { code, detail })
             .collect()
+    }
+}
+
+impl Hung {
+    fn text(&self) -> String {
+        let Self {
+            lane,
+            partitions,
+            since,
+            in_run,
+        } = self;
+        let numbers: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+        let (seconds, numbers) = (since.elapsed().as_secs(), numbers.join(", "));
+        let place = if *in_run {
+            " in a run of the model"
+        } else {
+            ""
+        };
+        format!(
+            "lane {lane} has been in one round for {seconds} s{place}; its partitions {numbers} stand still"
+        )
     }
 }
 
@@ -122,6 +163,20 @@ mod tests {
         assert_eq!(
             reason.detail,
             "no commit has succeeded for 0 s: producing forecasts failed"
+        );
+        let hung = Readiness {
+            hung: vec![Hung {
+                lane: 1,
+                partitions: vec![PartitionId(3), PartitionId(7)],
+                since,
+                in_run: true,
+            }],
+            ..ready.clone()
+        };
+        assert_eq!(codes(hung.clone()), ["hung"]);
+        assert_eq!(
+            hung.reasons()[0].detail,
+            "lane 1 has been in one round for 0 s in a run of the model; its partitions 3, 7 stand still"
         );
         let held = Readiness {
             registry_waits: Some("1 partition is held".to_owned()),

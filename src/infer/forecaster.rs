@@ -2,7 +2,8 @@
 //!
 //! One per lane, which owns it: memory is kept from run to run, nothing is shared but the package.
 //! A run of a batch that fails is repeated row by row, so that one row's trouble is its own and is
-//! told in the words of its own run. A value that is NaN or infinite makes its row's forecast void;
+//! told in the words of its own run. So is a run that is stopped at its deadline, where there is one; a row
+//! fails by it only when a second run with it was stopped. A value that is NaN or infinite makes its row's forecast void;
 //! it never leaves here.
 
 use std::ops::Range;
@@ -14,13 +15,10 @@ use super::layout::Layout;
 use super::outputs::{Outputs, RowFailure};
 use super::package::Package;
 use super::recursion::Recursion;
+use super::run_watch::RunWatch;
 use super::session::{Runtime, Session};
 use super::signature::{self, Signature, SignatureError};
-
-/// Most rows of one ONNX run; a larger batch is run in parts. Measured on a GRU of 64 units: 38 us a
-/// row at 16 to 64 rows, 47 us at 256 and 51 us at 512, as its states leave the second-level cache;
-/// an MLP gains no more than 3 % beyond 64 rows.
-const RUN_ROWS_MAX: usize = 64;
+use crate::domain::{RUN_ROWS_MAX, RunDeadline};
 
 /// Whether a model's rows may share a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +41,19 @@ pub struct Forecaster {
     /// Of the rows that have been run, in the order of the batch.
     verdicts: Vec<Result<(), RowFailure>>,
     failed_run: Option<String>,
+    deadline: Option<(RunDeadline, RunWatch)>,
+    /// Runs of this batch that were stopped at it.
+    stopped_runs: u32,
+}
+
+/// Why a run gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum RunFailure {
+    /// What ONNX Runtime said.
+    #[error("{0}")]
+    Failed(String),
+    #[error("the run was stopped at its deadline")]
+    Stopped,
 }
 
 /// Why a package's model cannot be run.
@@ -90,7 +101,17 @@ impl Forecaster {
             values: Vec::new(),
             verdicts: Vec::new(),
             failed_run: None,
+            deadline: None,
+            stopped_runs: 0,
         })
+    }
+
+    /// From now on a run may take so long. It is for the other side of the watch to stop it then: without
+    /// a watchdog that looks, nothing does.
+    pub fn watch(&mut self, deadline: RunDeadline) -> RunWatch {
+        let watch = RunWatch::new(self.session.brake());
+        self.deadline = Some((deadline, watch.clone()));
+        watch
     }
 
     pub fn package(&self) -> &Arc<Package> {
@@ -131,7 +152,8 @@ impl Forecaster {
     /// Runs all rows together and does not try again: verification must see what fails.
     pub(super) fn run_together(&mut self, batch: &Batch) -> Result<Outputs<'_>, String> {
         self.prepare(batch).map_err(|error| error.to_string())?;
-        self.attempt(batch, 0..batch.len())?;
+        self.attempt(batch, 0..batch.len())
+            .map_err(|failure| failure.to_string())?;
         Ok(self.outputs())
     }
 
@@ -140,6 +162,11 @@ impl Forecaster {
             return Err(ForeignBatch);
         }
         self.failed_run = None;
+        self.stopped_runs = 0;
+        if let Some((_, watch)) = &self.deadline {
+            // A run that panicked has not said that it ended.
+            watch.end();
+        }
         self.verdicts.clear();
         self.values
             .resize(batch.len() * batch.layout().row_outputs(), 0.0);
@@ -148,35 +175,71 @@ impl Forecaster {
 
     /// Runs some rows together, or one by one if that fails.
     fn run_part(&mut self, batch: &Batch, rows: Range<usize>) {
-        let Err(detail) = self.attempt(batch, rows.clone()) else {
+        if rows.len() == 1 {
+            self.run_one(batch, rows, false);
+            return;
+        }
+        let Err(failure) = self.attempt(batch, rows.clone()) else {
             return;
         };
-        if rows.len() == 1 {
-            let failure = if batch.rows()[rows.start].fits {
-                RowFailure::Run(detail.clone())
-            } else {
-                // As where the model makes something finite of it.
-                RowFailure::InputOutOfRange
-            };
-            self.verdicts.push(Err(failure));
-        } else {
-            self.run_each(batch, rows);
+        for row in rows {
+            self.run_one(batch, row..row + 1, failure == RunFailure::Stopped);
         }
-        self.failed_run = Some(detail);
+        self.failed_run = Some(failure.to_string());
+    }
+
+    /// Runs one row alone, and once more if this is the first of its runs that is stopped.
+    fn run_one(&mut self, batch: &Batch, row: Range<usize>, was_stopped: bool) {
+        let mut result = self.attempt(batch, row.clone());
+        if result == Err(RunFailure::Stopped)
+            && !was_stopped
+            && RunDeadline::runs_again(self.stopped_runs)
+        {
+            self.failed_run = Some(RunFailure::Stopped.to_string());
+            result = self.attempt(batch, row.clone());
+        }
+        let Err(failure) = result else {
+            return;
+        };
+        self.failed_run = Some(failure.to_string());
+        let failure = match failure {
+            // As where the model makes something finite of it.
+            _ if !batch.rows()[row.start].fits => RowFailure::InputOutOfRange,
+            RunFailure::Failed(detail) => RowFailure::Run(detail),
+            RunFailure::Stopped => RowFailure::Stopped,
+        };
+        self.verdicts.push(Err(failure));
     }
 
     fn run_each(&mut self, batch: &Batch, rows: Range<usize>) {
         for row in rows {
-            self.run_part(batch, row..row + 1);
+            self.run_one(batch, row..row + 1, false);
         }
     }
 
     /// One run of some rows, those after the rows that have a verdict; on success each of them has
-    /// its values and its verdict, on failure none has.
-    fn attempt(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), String> {
+    /// its values and its verdict, on failure none has. The steps of a recursion have one deadline.
+    fn attempt(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), RunFailure> {
         if rows.is_empty() {
             return Ok(());
         }
+        if let Some((deadline, watch)) = &self.deadline {
+            watch.begin(deadline.after(self.stopped_runs));
+        }
+        let result = self.run_rows(batch, rows);
+        // One that ends by itself as it is being stopped has ended.
+        let was_stopped = self.deadline.as_ref().is_some_and(|(_, watch)| watch.end());
+        result.map_err(|detail| {
+            if was_stopped {
+                self.stopped_runs += 1;
+                RunFailure::Stopped
+            } else {
+                RunFailure::Failed(detail)
+            }
+        })
+    }
+
+    fn run_rows(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), String> {
         let layout = Arc::clone(batch.layout());
         let outputs = layout.row_outputs();
         let inputs = layout.row_inputs();
@@ -208,6 +271,7 @@ impl Forecaster {
             values: &self.values,
             verdicts: &self.verdicts,
             failed_run: self.failed_run.as_deref(),
+            stopped_runs: self.stopped_runs,
         }
     }
 }

@@ -12,14 +12,21 @@ pub struct Outputs<'a> {
     /// One for each row of the batch.
     pub(super) verdicts: &'a [Result<(), RowFailure>],
     pub(super) failed_run: Option<&'a str>,
+    pub(super) stopped_runs: u32,
 }
 
-/// Why a row has no forecast. It follows from the row alone, whatever shared its run.
+/// Why a row has no forecast. It follows from the row alone, whatever shared its run, but for the time
+/// that a run takes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowFailure {
     /// What ONNX Runtime said of the run of this row alone.
     #[error("{0}")]
     Run(String),
+    /// The words are the same for each: a dead letter is written again byte for byte.
+    #[error(
+        "the model's run on this window did not end in the time that it may take (worker.run_deadline) and was stopped"
+    )]
+    Stopped,
     #[error("the model gave NaN or an infinite value for this window")]
     NotFinite,
     #[error("a value of this window does not fit a float32 once it is scaled")]
@@ -59,6 +66,11 @@ impl<'a> Outputs<'a> {
     /// have had many rows, and each of them a forecast in the end.
     pub fn failed_run(&self) -> Option<&'a str> {
         self.failed_run
+    }
+
+    /// Runs of this batch that were stopped at their deadline.
+    pub fn stopped_runs(&self) -> u32 {
+        self.stopped_runs
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::RunOptions;
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use super::places::{Tried, TriedList};
@@ -165,6 +166,43 @@ fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str
 #[derive(Debug)]
 pub(super) struct Session {
     session: ort::session::Session,
+    brake: Brake,
+}
+
+/// Ends the runs of one session, from another thread. The runtime looks at it between two nodes of the
+/// graph, so a single node that takes long cannot be ended.
+#[derive(Clone)]
+pub(super) struct Brake {
+    options: Arc<RunOptions>,
+}
+
+impl fmt::Debug for Brake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Brake").finish_non_exhaustive()
+    }
+}
+
+impl Brake {
+    /// The run that is under way, and each one after it, fails until it is released.
+    pub(super) fn pull(&self) {
+        self.set(true);
+    }
+
+    pub(super) fn release(&self) {
+        self.set(false);
+    }
+
+    fn set(&self, pulled: bool) {
+        let set = if pulled {
+            self.options.terminate()
+        } else {
+            self.options.unterminate()
+        };
+        // It sets a flag of the options: there is nothing in it that could fail.
+        if let Err(error) = set {
+            tracing::error!(%error, pulled, "onnx runtime does not let a run be ended");
+        }
+    }
 }
 
 impl Session {
@@ -184,7 +222,17 @@ impl Session {
             // A pattern is kept for every batch size ever seen; batches come in all sizes.
             .with_memory_pattern(false)?
             .commit_from_memory(bytes)?;
-        Ok(Self { session })
+        Ok(Self {
+            session,
+            brake: Brake {
+                options: Arc::new(RunOptions::new()?),
+            },
+        })
+    }
+
+    /// What ends this session's runs.
+    pub(super) fn brake(&self) -> Brake {
+        self.brake.clone()
     }
 
     pub(super) fn inputs(&self) -> Vec<Port> {
@@ -207,7 +255,7 @@ impl Session {
             TensorRef::from_array_view((shape, input)).map_err(|error| error.to_string())?;
         let outputs = self
             .session
-            .run(ort::inputs![tensor])
+            .run_with_options(ort::inputs![tensor], &*self.brake.options)
             .map_err(|error| error.to_string())?;
         for (index, value) in outputs.values().enumerate() {
             let (found, values) = value

@@ -17,6 +17,7 @@ use super::explain::Inquiry;
 use super::model::ServingModel;
 use super::outputs::Build;
 use super::published::ModelText;
+use super::pulse::Pulse;
 use super::round::{OutputSettings, Round, Serving};
 use crate::domain::{PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
@@ -58,6 +59,8 @@ pub struct LaneSettings {
     pub schemas: Schemas,
     /// `None` where no snapshots are made.
     pub snapshots: Option<CutSettings>,
+    /// Where the watchdog sees how the lane does.
+    pub pulse: Pulse,
     /// The time now, read once a round; it decides emission only.
     pub wall_clock: fn() -> Timestamp,
 }
@@ -175,6 +178,7 @@ impl Lane {
                 let now = Instant::now();
                 self.cutter.serve(serving.partition, serving.position, now);
                 self.servings.push(*serving);
+                self.show();
                 Ok(())
             }
             LaneCommand::Release {
@@ -204,6 +208,13 @@ impl Lane {
         self.cutter.forget(partition);
         self.servings
             .retain(|serving| serving.partition != partition);
+        self.show();
+    }
+
+    /// Which partitions stand still if this lane does.
+    fn show(&self) {
+        let partitions = self.servings.iter().map(|serving| serving.partition);
+        self.settings.pulse.serves(partitions);
     }
 
     /// Lets held partitions go on whose schemas have come, and asks for those that have not.
@@ -227,6 +238,7 @@ impl Lane {
     /// One round, from records to output batches on their way to the committer.
     async fn work(&mut self) -> Result<(), LaneError> {
         let began = Instant::now();
+        self.settings.pulse.begin();
         self.drain();
         let folded = Instant::now();
         metrics::round_folded(&self.round.counts, folded - began);
@@ -238,9 +250,13 @@ impl Lane {
             metrics::batch_inferred(rows, ran - folded);
         }
         if let Some(failure) = outputs.failed_run() {
+            let stopped = outputs.stopped_runs();
+            metrics::runs_stopped(stopped);
             warn!(
                 rows,
-                failure, "a run of the model failed; rows that fail alone are dead-lettered"
+                stopped,
+                failure,
+                "a run of the model failed; rows that fail alone are dead-lettered"
             );
         }
         let build = Build {
@@ -264,6 +280,7 @@ impl Lane {
             }
         }
         self.round.clear();
+        self.settings.pulse.end();
         self.busy.worked += began.elapsed();
         self.busy.publish(self.settings.index);
         for batch in batches {

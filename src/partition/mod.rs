@@ -17,11 +17,13 @@ mod model;
 mod outputs;
 mod plan;
 mod published;
+mod pulse;
 mod rebuild;
 mod recent;
 mod restore;
 mod round;
 mod step;
+mod watch;
 
 pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle};
 pub use assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
@@ -33,6 +35,7 @@ pub use model::ServingModel;
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER, deadline};
 pub use plan::{Planned, plan};
 pub use published::{About, ModelText};
+pub use pulse::Pulse;
 pub use rebuild::{
     AskSchema, AtHand, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Sources, Unusable,
     Watched, rebuild, rebuild_from, rebuild_watched,
@@ -40,3 +43,4 @@ pub use rebuild::{
 pub use restore::{Opening, RestoreError, RestoreSettings, Restored, Restorer};
 pub use round::{DEADLINE_HEADER, OutputSettings, Serving};
 pub use step::{End, Placed, Step, Stepped};
+pub use watch::{LaneHealth, LaneWatch, Look, Seen, WatchLimits};

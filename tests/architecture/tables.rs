@@ -218,12 +218,13 @@ pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
 ];
 
 /// Rooms whose results must follow from their input alone, and what they must not name.
-pub(crate) const CLOCKLESS: [&str; 10] = [
+pub(crate) const CLOCKLESS: [&str; 11] = [
     "domain/",
     "window/",
     "partition/assignment.rs",
     "partition/rebuild.rs",
     "partition/step.rs",
+    "partition/watch.rs",
     "produce/committer/actions.rs",
     "produce/committer/core.rs",
     "produce/committer/gathered.rs",

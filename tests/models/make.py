@@ -214,6 +214,60 @@ def fails_on_some():
     write("fails_on_some.onnx", model, base)
 
 
+def hangs_on_some():
+    """The last value; while any row's lies a million scales above its center, a loop turns for ever."""
+    graph = Graph("hangs_on_some", 12)
+    last = graph.last_slot(2)
+    turns = graph.node("Where", [is_marked(graph, last), graph.constant(2**62, np.int64), graph.constant(0, np.int64)])
+    scalar = lambda name, kind: helper.make_tensor_value_info(name, kind, [])  # noqa: E731
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["goes_on"]),
+            helper.make_node("Identity", ["before"], ["after"]),
+        ],
+        "turn",
+        [
+            scalar("turn_number", TensorProto.INT64),
+            scalar("going", TensorProto.BOOL),
+            scalar("before", TensorProto.FLOAT),
+        ],
+        [scalar("goes_on", TensorProto.BOOL), scalar("after", TensorProto.FLOAT)],
+    )
+    nothing = graph.node("Loop", [turns, "", graph.constant(0.0)], body=body)
+    graph.nodes.append(helper.make_node("Add", [last, nothing], ["mean"]))
+    model = graph.model({"mean": [1, 3]}, 2, 3)
+    write("hangs_on_some.onnx", model, contract("hangs-on-some", 2, 1, [name for name, _, _ in FEATURES]))
+
+
+def hangs_in_a_node():
+    """As hangs_on_some, in a single node, which cannot be stopped: two million boxes are compared with each other."""
+    graph = Graph("hangs_in_a_node", 13)
+    last = graph.last_slot(2)
+    count = graph.node(
+        "Where", [is_marked(graph, last), graph.constant(2_000_000, np.int64), graph.constant(1, np.int64)]
+    )
+    numbers = graph.node("Range", [graph.constant(0, np.int64), count, graph.constant(1, np.int64)])
+    # Boxes side by side, none over another: all of them are kept and each is compared with all before it.
+    left = graph.node("Mul", [graph.node("Cast", [numbers], to=TensorProto.FLOAT), graph.constant(2.0)])
+    left = graph.reshaped(left, 1, -1, 1)
+    zero = graph.node("Mul", [left, graph.constant(0.0)])
+    one = graph.node("Add", [zero, graph.constant(1.0)])
+    right = graph.node("Add", [left, graph.constant(1.0)])
+    boxes = graph.node("Concat", [zero, left, one, right], axis=2)
+    scores = graph.reshaped(one, 1, 1, -1)
+    most = graph.reshaped(count, 1)
+    kept = graph.node("NonMaxSuppression", [boxes, scores, most])
+    nothing = graph.node("Mul", [graph.node("Cast", [kept], to=TensorProto.FLOAT), graph.constant(0.0)])
+    nothing = graph.node("ReduceMax", [nothing], keepdims=0)
+    graph.nodes.append(helper.make_node("Add", [last, nothing], ["mean"]))
+    model = graph.model({"mean": [1, 3]}, 2, 3)
+    write("hangs_in_a_node.onnx", model, contract("hangs-in-a-node", 2, 1, [name for name, _, _ in FEATURES]))
+
+
+def is_marked(graph, last):
+    return graph.node("Greater", [graph.node("ReduceMax", [last], keepdims=0), graph.constant(1e6)])
+
+
 def batch_mean():
     """Adds a trace of the batch's mean to every row: its forecasts depend on their neighbours."""
     graph = Graph("batch_mean", 7)
@@ -310,6 +364,8 @@ if __name__ == "__main__":
     mlp()
     not_finite()
     fails_on_some()
+    hangs_on_some()
+    hangs_in_a_node()
     batch_mean()
     one_row()
     broken()

@@ -47,3 +47,5 @@ mod stream;
 mod takeover;
 #[cfg(test)]
 mod verify;
+#[cfg(test)]
+mod watchdog;

@@ -16,7 +16,7 @@ use foretell::domain::{
 };
 use foretell::infer::{Batching, Forecaster, Package, Places, Runtime, WindowFeatures, check};
 use foretell::partition::{
-    Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Serving, ServingModel, Step,
+    Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Pulse, Serving, ServingModel, Step,
 };
 use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
 use foretell::registry::Schemas;
@@ -224,6 +224,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         room: Room::default(),
         schemas: Schemas::none(),
         snapshots: None,
+        pulse: Pulse::default(),
         wall_clock: || NOW,
     }
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::report::{LAST_VALUE, SEASONAL};
-use crate::app::{onnxruntime_places, windows};
-use crate::config::{Config, Environment};
-use crate::domain::{Grid, GridError};
+use crate::app::{onnxruntime_places, stop_overdue, windows};
+use crate::config::{Config, Environment, Worker};
+use crate::domain::{Grid, GridError, RunDeadline};
 use crate::infer::{
     Batching, Binding, Contract, Forecaster, Package, Runtime, RuntimeError, WindowFeatures, check,
 };
@@ -57,6 +57,8 @@ pub enum ModelsError {
     Grid(#[from] GridError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error("a thread could not be started: {0}; the limit of threads of this user may be too low")]
+    Thread(#[from] std::io::Error),
 }
 
 /// Every model that cannot be judged, with its reason.
@@ -120,6 +122,7 @@ pub fn load(
         length: windows.length(),
         features: &features,
     };
+    let deadline = RunDeadline(config.map_or(Worker::RUN_DEADLINE, |it| it.worker.run_deadline));
     let runtime = Runtime::load(&onnxruntime_places(environment).candidates())?;
     let labels = labels(&packages);
     let mut refusals = Refusals(Vec::new());
@@ -133,7 +136,9 @@ pub fn load(
             continue;
         };
         let forecaster = Forecaster::new(&runtime, Arc::clone(&package), batching);
-        if let Some(forecaster) = refusals.take(file, forecaster) {
+        if let Some(mut forecaster) = refusals.take(file, forecaster) {
+            // A model that hangs on some windows gives no forecast for them, here as in a worker.
+            stop_overdue(forecaster.watch(deadline), deadline)?;
             models.push(Model {
                 file: file.clone(),
                 label,

@@ -11,7 +11,7 @@ use super::judge::Judge;
 use super::ledger::Kind;
 use super::waiting::Row;
 use crate::domain::{NextOffset, Offset, PartitionId, Record, Rejection, Slot, Source};
-use crate::infer::{Binding, Forecaster, ForeignBatch, Package};
+use crate::infer::{Binding, Forecaster, ForeignBatch, Package, RowFailure};
 use crate::partition::{About, DueRow, DueRows, Folded, ModelText, Step, Stepped, deadline};
 use crate::produce::{ForecastEncoder, ForecastFormat};
 use crate::window::{SeriesKey, Whose, Window};
@@ -218,7 +218,10 @@ impl Recompute {
                     },
                     row: *row,
                 };
-                let datum = outputs.row(row.row).ok().map(|forecast| {
+                let output = outputs.row(row.row);
+                // On another day its run may end in time.
+                due.certain &= output.err() != Some(&RowFailure::Stopped);
+                let datum = output.ok().map(|forecast| {
                     let mut datum = Vec::new();
                     serving.text.forecast(about, &forecast, |forecast| {
                         encoder.encode(forecast, &mut datum);

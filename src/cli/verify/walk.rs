@@ -17,8 +17,8 @@ use crate::consume::Replayer;
 use crate::domain::{NextOffset, Offset, PartitionId, Record};
 use crate::produce::readback::Forecast;
 use crate::produce::{
-    GAP_REASON, REASON_HEADER, RECEIPT_HEADER, SOURCE_OFFSET_HEADER, SOURCE_PARTITION_HEADER,
-    SOURCE_TOPIC_HEADER,
+    DETAIL_HEADER, GAP_REASON, REASON_HEADER, RECEIPT_HEADER, SOURCE_OFFSET_HEADER,
+    SOURCE_PARTITION_HEADER, SOURCE_TOPIC_HEADER,
 };
 
 /// Records of a partition that are folded at a time, at most and at least.
@@ -189,8 +189,9 @@ fn read_letters(
 }
 
 /// The headers that a letter is read by.
-pub(super) const LETTER_HEADERS: [&str; 5] = [
+pub(super) const LETTER_HEADERS: [&str; 6] = [
     REASON_HEADER,
+    DETAIL_HEADER,
     SOURCE_TOPIC_HEADER,
     SOURCE_PARTITION_HEADER,
     SOURCE_OFFSET_HEADER,
@@ -209,6 +210,7 @@ fn read_letter<'a>(partition: PartitionId, record: &Record<'a>) -> Option<FoundL
     Some(FoundLetter {
         at: (partition, record.offset),
         reason: header(REASON_HEADER)?,
+        detail: header(DETAIL_HEADER).unwrap_or_default(),
         topic: header(SOURCE_TOPIC_HEADER)?,
         source: (
             PartitionId(header(SOURCE_PARTITION_HEADER)?.parse().ok()?),

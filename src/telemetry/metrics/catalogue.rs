@@ -21,6 +21,8 @@ pub(super) const POLL_GAP: &str = "foretell_poll_gap_seconds";
 pub(super) const PARTITIONS: &str = "foretell_partitions";
 pub(super) const PAUSED: &str = "foretell_paused_partitions";
 pub(super) const LANE_BUSY: &str = "foretell_lane_busy_ratio";
+pub(super) const LANE_ROUND_AGE: &str = "foretell_lane_round_age_seconds";
+pub(super) const RUNS_STOPPED: &str = "foretell_runs_stopped_total";
 pub(super) const DECODE: &str = "foretell_decode_seconds";
 pub(super) const FOLD: &str = "foretell_fold_seconds";
 pub(super) const INFER: &str = "foretell_infer_seconds";
@@ -124,7 +126,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 42] = [
+pub const ALL: [Metric; 44] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -196,6 +198,18 @@ pub const ALL: [Metric; 42] = [
         LANE_BUSY,
         &["lane"],
         "Share of the time that a lane computes, 0 to 1",
+    ),
+    Metric {
+        name: LANE_ROUND_AGE,
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: &["lane"],
+        help: "Age of the round that a lane is in, 0 between two rounds",
+    },
+    counter_of(
+        RUNS_STOPPED,
+        &[],
+        "Runs of the model that were stopped at their deadline",
     ),
     seconds_of(
         DECODE,

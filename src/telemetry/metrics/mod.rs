@@ -31,10 +31,10 @@ pub use transactions::{
 
 use catalogue::{
     BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED, FORECASTS,
-    HELD_DISCARDED, INFER, LAG, LANE_BUSY, MISPLACED, MODEL, PARTITIONS, PAUSED, POLL_GAP,
-    QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS, REPLAY_RECORDS,
-    REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, SCHEMA_HOLDS, SERIES_EVICTED,
-    SNAPSHOT_BYTES, SNAPSHOT_TIME,
+    HELD_DISCARDED, INFER, LAG, LANE_BUSY, LANE_ROUND_AGE, MISPLACED, MODEL, PARTITIONS, PAUSED,
+    POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS,
+    REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, RUNS_STOPPED, SCHEMA_HOLDS,
+    SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME,
 };
 
 /// How the checksum of a replayed partition compared with the committed one.
@@ -235,6 +235,16 @@ pub fn lane_busy(lane: usize, share: f64) {
     gauge!(LANE_BUSY, "lane" => lane.to_string()).set(share);
 }
 
+/// A lane is in a round of this age, or in none.
+pub fn lane_round_age(lane: usize, age: Duration) {
+    gauge!(LANE_ROUND_AGE, "lane" => lane.to_string()).set(age.as_secs_f64());
+}
+
+/// So many runs of one round were stopped at their deadline.
+pub fn runs_stopped(count: u32) {
+    counter!(RUNS_STOPPED).increment(u64::from(count));
+}
+
 /// A lane decoded and folded one round of records.
 pub fn round_folded(counts: &RoundCounts, took: Duration) {
     let RoundCounts {
@@ -358,6 +368,8 @@ mod tests {
         roster(1, 2);
         partitions_paused(1);
         lane_busy(0, 0.5);
+        lane_round_age(0, took);
+        runs_stopped(1);
         round_folded(&round, took);
         decoded(&[Duration::from_nanos(700), Duration::from_micros(3)]);
         batch_inferred(256, took);
@@ -421,6 +433,8 @@ mod tests {
             "foretell_model_info{model=\"gru\",version=\"3\",digest=\"ab\"} 1",
             "foretell_restore_attempts_total{result=\"further_back\"} 1",
             "foretell_replayed_records_total 23",
+            "foretell_lane_round_age_seconds{lane=\"0\"} 0.003",
+            "foretell_runs_stopped_total 1",
             "foretell_snapshot_timestamp_seconds{partition=\"5\"} 2.5",
             "foretell_snapshot_bytes{partition=\"5\"} 43",
             "foretell_snapshots_total{result=\"failed\"} 0",

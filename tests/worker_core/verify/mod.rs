@@ -20,8 +20,8 @@ use foretell::domain::{NextOffset, Offset, OutcomeCounts, PartitionId, RecordBat
 use foretell::partition::{Lineage, RUNTIME_HEADER, ServingModel};
 use foretell::produce::readback::{Forecast, ForecastReader};
 use foretell::produce::{
-    Destination, ForecastEncoder, REASON_HEADER, SOURCE_OFFSET_HEADER, SOURCE_PARTITION_HEADER,
-    SOURCE_TOPIC_HEADER,
+    DETAIL_HEADER, Destination, ForecastEncoder, REASON_HEADER, SOURCE_OFFSET_HEADER,
+    SOURCE_PARTITION_HEADER, SOURCE_TOPIC_HEADER,
 };
 use foretell::window::WindowConfig;
 
@@ -293,6 +293,7 @@ impl Cluster {
             letters.letter(&FoundLetter {
                 at: (PartitionId(output.partition), at(offset)),
                 reason: output.header(REASON_HEADER).unwrap(),
+                detail: output.header(DETAIL_HEADER).unwrap_or_default(),
                 topic: output.header(SOURCE_TOPIC_HEADER).unwrap(),
                 source: (
                     PartitionId(partition),

@@ -1,0 +1,68 @@
+//! Starts the lanes, each with its model, and the watchdog beside them.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::model::Loaded;
+use super::watchdog::{HungLane, Watchdog, Watched};
+use super::{LANE_COMMANDS_MAX, StartError, Wiring, wall_clock};
+use crate::domain::RunDeadline;
+use crate::partition::{CutSettings, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse};
+use crate::produce::{CommitterInput, ForecastEncoder, ForecastFormat, Room};
+use crate::registry::Schemas;
+
+impl Wiring<'_> {
+    /// The lanes, and which of them hang.
+    pub(super) fn start_lanes(
+        &mut self,
+        model: &Loaded,
+        (format, outputs): (ForecastFormat, OutputSettings),
+        (schemas, snapshots): (&Schemas, Option<CutSettings>),
+        to_committer: &mpsc::Sender<CommitterInput>,
+    ) -> Result<(Vec<LaneHandle>, watch::Receiver<Vec<HungLane>>), StartError> {
+        let worker = &self.config.worker;
+        let deadline = RunDeadline(worker.run_deadline);
+        let room = Room::default();
+        let mut handles = Vec::new();
+        let mut watched = Vec::new();
+        let servings = model.per_lane(worker.lanes.get())?;
+        for (index, mut serving) in servings.into_iter().enumerate() {
+            let (commands, lane_commands) = mpsc::channel(LANE_COMMANDS_MAX);
+            let wake = Arc::new(Notify::new());
+            let pulse = Pulse::default();
+            watched.push(Watched {
+                pulse: pulse.clone(),
+                runs: serving.forecaster.watch(deadline),
+            });
+            let settings = LaneSettings {
+                index,
+                batch_max: worker.batch_max.get(),
+                outputs: outputs.clone(),
+                features: self.config.window.features.clone(),
+                encoder: ForecastEncoder::new(format),
+                room: room.clone(),
+                schemas: schemas.clone(),
+                snapshots: snapshots.clone(),
+                pulse,
+                wall_clock,
+            };
+            let committer = to_committer.clone();
+            let lane = Lane::new(
+                settings,
+                lane_commands,
+                Arc::clone(&wake),
+                committer,
+                serving,
+            );
+            self.threads
+                .run_async(&format!("lane-{index}"), lane.run())?;
+            handles.push(LaneHandle { commands, wake });
+        }
+        let (hung, hangs) = watch::channel(Vec::new());
+        let limits = (worker.hung_after, worker.hung_max);
+        let watchdog = Watchdog::new(watched, deadline, limits, hung);
+        self.threads.run_async("watchdog", watchdog.run())?;
+        Ok((handles, hangs))
+    }
+}
