@@ -1,6 +1,7 @@
 //! Starts the lanes, each with its model, and the watchdog beside them.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -8,7 +9,9 @@ use super::model::Loaded;
 use super::watchdog::{HungLane, Watchdog, Watched};
 use super::{LANE_COMMANDS_MAX, StartError, Wiring, wall_clock};
 use crate::domain::RunDeadline;
-use crate::partition::{CutSettings, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse};
+use crate::partition::{
+    AssignerInput, CutSettings, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse,
+};
 use crate::produce::{CommitterInput, ForecastEncoder, ForecastFormat, Room};
 use crate::registry::Schemas;
 
@@ -19,7 +22,7 @@ impl Wiring<'_> {
         model: &Loaded,
         (format, outputs): (ForecastFormat, OutputSettings),
         (schemas, snapshots): (&Schemas, Option<CutSettings>),
-        to_committer: &mpsc::Sender<CommitterInput>,
+        (to_committer, to_assigner): (&mpsc::Sender<CommitterInput>, &SyncSender<AssignerInput>),
     ) -> Result<(Vec<LaneHandle>, watch::Receiver<Vec<HungLane>>), StartError> {
         let worker = &self.config.worker;
         let deadline = RunDeadline(worker.run_deadline);
@@ -45,6 +48,7 @@ impl Wiring<'_> {
                 schemas: schemas.clone(),
                 snapshots: snapshots.clone(),
                 pulse,
+                keeper: Some(to_assigner.clone()),
                 wall_clock,
             };
             let committer = to_committer.clone();

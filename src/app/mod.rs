@@ -28,11 +28,12 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Environment};
 use crate::consume::{
-    Assigned, Cleanup, ClientSettings, Hooks, PollCommand, Poller, Replayer, check_cleanup, probe,
+    Cleanup, ClientSettings, Hooks, PollCommand, Poller, Replayer, check_cleanup, probe,
 };
 use crate::ownership::Ownership;
 use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, CutSettings, RestoreSettings, Restorer, Roster,
+    Assigner, AssignerInput, AssignerSettings, CutSettings, RestoreJob, RestoreSettings, Restorer,
+    Roster,
 };
 use crate::produce::{CommitsFailing, Committer, CommitterInput, CommitterSettings};
 use crate::snapshot::{StoreSettings, Uploads};
@@ -121,7 +122,12 @@ impl App {
         let store = settings::snapshots(config, &restore);
         let cuts = wiring.start_snapshots(store.as_ref())?;
         let outputs = (format, settings::outputs(config, partitions));
-        let (lanes, hung) = wiring.start_lanes(&model, outputs, (&schemas, cuts), &to_committer)?;
+        let (lanes, hung) = wiring.start_lanes(
+            &model,
+            outputs,
+            (&schemas, cuts),
+            (&to_committer, &to_assigner),
+        )?;
         let place = (config.topics.observations.as_str(), partitions);
         let explainer = Explainer::new(&lanes, place, &config.kafka.group_id);
         let restores = wiring.start_restorers(&restore, store.as_ref(), &to_assigner)?;
@@ -312,7 +318,7 @@ impl<'a> Wiring<'a> {
         settings: &RestoreSettings,
         store: Option<&StoreSettings>,
         to_assigner: &SyncSender<AssignerInput>,
-    ) -> Result<SyncSender<Assigned>, StartError> {
+    ) -> Result<SyncSender<RestoreJob>, StartError> {
         let (sender, jobs) = sync_channel(RESTORES_MAX);
         let jobs = Arc::new(Mutex::new(jobs));
         for index in 0..self.config.worker.lanes.get() {

@@ -13,8 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::consume::Assigned;
-use crate::partition::{AssignerInput, Restorer};
+use crate::partition::{AssignerInput, RestoreJob, Restorer};
 use crate::snapshot::{Shelf, StoreSettings};
 
 /// The end of a thread.
@@ -130,14 +129,14 @@ pub(super) fn open_shelf(store: &StoreSettings) -> Option<Shelf> {
 /// The life of a restore thread: takes partitions until nobody can send any.
 pub(super) fn restore_all(
     restorer: &Restorer,
-    jobs: &Mutex<Receiver<Assigned>>,
+    jobs: &Mutex<Receiver<RestoreJob>>,
     results: &SyncSender<AssignerInput>,
 ) {
     loop {
         // Held while waiting: one thread waits, the others queue behind it.
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(assigned) = next else { return };
-        let input = match restorer.restore(assigned) {
+        let Ok(job) = next else { return };
+        let input = match restorer.restore(job) {
             Ok(Some(partition)) => AssignerInput::Restored(Box::new(partition)),
             Ok(None) => continue,
             Err(error) => AssignerInput::Failed(error),

@@ -6,12 +6,15 @@
 //! served afterwards.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tracing::info;
 
 use super::assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
+use super::at_hand::{Kept, RestoreJob};
+use super::keeping::Keeping;
 use super::lane::LaneCommand;
 use super::restore::{Opening, RestoreError, Restored};
 use super::round::Serving;
@@ -24,6 +27,8 @@ use crate::telemetry::metrics;
 pub enum AssignerInput {
     Rebalance(RebalanceEvent),
     Restored(Box<Restored>),
+    /// What a lane had of a partition that was revoked.
+    Kept(Box<Kept>),
     /// A partition cannot be taken over, and nothing is skipped: the worker ends.
     Failed(RestoreError),
     /// The group has been left.
@@ -34,7 +39,7 @@ pub enum AssignerInput {
 #[derive(Debug)]
 pub struct AssignerSettings {
     pub inputs: Receiver<AssignerInput>,
-    pub restores: SyncSender<Assigned>,
+    pub restores: SyncSender<RestoreJob>,
     pub lanes: Vec<LaneHandle>,
     pub poller: SyncSender<PollCommand>,
     pub committer: mpsc::Sender<CommitterInput>,
@@ -63,6 +68,7 @@ pub enum AssignerError {
 pub struct Assigner {
     settings: AssignerSettings,
     assignment: Assignment,
+    keeping: Keeping<Box<Kept>>,
 }
 
 /// What comes with an event and goes to another thread with its commands.
@@ -77,6 +83,7 @@ impl Assigner {
     pub fn new(settings: AssignerSettings) -> Self {
         Self {
             assignment: Assignment::new(settings.lanes.len()),
+            keeping: Keeping::default(),
             settings,
         }
     }
@@ -86,8 +93,14 @@ impl Assigner {
     /// # Errors
     /// When a partition cannot be restored, or another thread has ended.
     pub fn run(mut self) -> Result<(), AssignerError> {
-        while let Ok(input) = self.settings.inputs.recv() {
+        while let Some(input) = self.next_input() {
             match input {
+                AssignerInput::Kept(kept) => {
+                    if !self.assignment.has(kept.partition) {
+                        let now = Instant::now();
+                        self.keeping.keep(kept.partition, kept, now);
+                    }
+                }
                 AssignerInput::Rebalance(event) => self.on_rebalance(event)?,
                 AssignerInput::Restored(restored) => self.on_restored(*restored)?,
                 AssignerInput::Failed(error) => return Err(error.into()),
@@ -96,6 +109,21 @@ impl Assigner {
             self.publish();
         }
         Ok(())
+    }
+
+    /// `None` when nobody is left to send one. What is kept for too long is dropped meanwhile.
+    fn next_input(&mut self) -> Option<AssignerInput> {
+        loop {
+            let now = Instant::now();
+            let Some(until) = self.keeping.drop_old(now) else {
+                return self.settings.inputs.recv().ok();
+            };
+            match self.settings.inputs.recv_timeout(until - now) {
+                Ok(input) => return Some(input),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
     }
 
     fn on_rebalance(&mut self, event: RebalanceEvent) -> Result<(), AssignerError> {
@@ -136,13 +164,14 @@ impl Assigner {
     }
 
     fn carry_out(
-        &self,
+        &mut self,
         command: AssignmentCommand,
         goods: &mut Goods,
     ) -> Result<(), AssignerError> {
         match command {
             AssignmentCommand::Restore(assigned) => {
-                let sent = self.settings.restores.send(assigned);
+                let kept = self.keeping.take(assigned.partition);
+                let sent = self.settings.restores.send(RestoreJob { assigned, kept });
                 sent.map_err(|_closed| AssignerError::Gone("restoring"))
             }
             AssignmentCommand::CommitStart(_) => goods

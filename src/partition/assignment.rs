@@ -111,6 +111,11 @@ impl Assignment {
         }
     }
 
+    /// True while the partition is restored or served.
+    pub fn has(&self, partition: PartitionId) -> bool {
+        self.phases.contains_key(&partition)
+    }
+
     pub fn roster(&self) -> Roster {
         let serving = self.served().count();
         Roster {

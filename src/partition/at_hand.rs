@@ -1,33 +1,57 @@
-//! The snapshots that a restore may go on from, the newest first.
+//! What a restore may go on from: the windows that this worker had when it gave the partition up, then
+//! snapshots, the newest first.
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::rebuild::AtHand;
+use crate::consume::Assigned;
 use crate::domain::{NextOffset, PartitionId};
 use crate::snapshot::{Name, Shelf, ShelfError};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, RestoreSource};
+use crate::window::Table;
+
+/// The windows of a partition that this worker served until it was revoked.
+#[derive(Debug)]
+pub struct Kept {
+    pub partition: PartitionId,
+    /// The offset after the last record in them.
+    pub position: NextOffset,
+    pub windows: Table,
+}
+
+/// A partition to restore, and what may make that shorter.
+#[derive(Debug)]
+pub struct RestoreJob {
+    pub assigned: Assigned,
+    pub kept: Option<Box<Kept>>,
+}
 
 /// Snapshots that are tried before the log is read instead.
 const TRIES_MAX: usize = 3;
 
-/// A partition's snapshots between two positions.
-pub(super) struct Snapshots<'a> {
-    kept: Option<&'a Shelf>,
+/// What there is of a partition between two positions.
+pub(super) struct Candidates<'a> {
+    kept: Option<Box<Kept>>,
+    shelf: Option<&'a Shelf>,
+    /// Where the last one came from.
+    pub(super) source: RestoreSource,
     partition: PartitionId,
     range: (NextOffset, NextOffset),
     /// `None` until they are asked for, with the time after which nothing is waited for.
     found: Option<(Instant, Vec<Name>)>,
 }
 
-impl<'a> Snapshots<'a> {
+impl<'a> Candidates<'a> {
     pub(super) fn new(
-        kept: Option<&'a Shelf>,
+        (kept, shelf): (Option<Box<Kept>>, Option<&'a Shelf>),
         partition: PartitionId,
         range: (NextOffset, NextOffset),
     ) -> Self {
         Self {
-            kept,
+            kept: kept.filter(|kept| (range.0..=range.1).contains(&kept.position)),
+            shelf,
+            source: RestoreSource::Log,
             partition,
             range,
             found: None,
@@ -37,11 +61,20 @@ impl<'a> Snapshots<'a> {
     /// The next one that can be read. Whatever keeps one from being read is said and counted, and the log
     /// is read instead.
     pub(super) fn next(&mut self, wanted: &dyn Fn() -> bool) -> Option<AtHand> {
-        let kept = self.kept?;
         let partition = self.partition;
+        self.source = RestoreSource::Log;
+        if let Some(kept) = self.kept.take() {
+            info!(%partition, position = %kept.position, "going on from windows that are still held");
+            self.source = RestoreSource::Kept;
+            return Some(AtHand {
+                position: kept.position,
+                windows: kept.windows,
+            });
+        }
+        let store = self.shelf?;
         if self.found.is_none() {
-            let deadline = kept.deadline();
-            let listed = kept.find(partition, self.range, (deadline, wanted));
+            let deadline = store.deadline();
+            let listed = store.find(partition, self.range, (deadline, wanted));
             let mut names = listed.unwrap_or_else(|error| {
                 complain(partition, &error);
                 Vec::new()
@@ -53,10 +86,11 @@ impl<'a> Snapshots<'a> {
         let (deadline, names) = self.found.as_mut()?;
         while let Some(name) = names.pop() {
             let began = Instant::now();
-            match kept.load(partition, &name, (*deadline, wanted)) {
+            match store.load(partition, &name, (*deadline, wanted)) {
                 Ok(loaded) => {
                     let series = loaded.windows.series_count();
                     info!(%partition, snapshot = %name, series, took = ?began.elapsed(), "snapshot read");
+                    self.source = RestoreSource::Snapshot;
                     return Some(AtHand {
                         position: loaded.position,
                         windows: loaded.windows,

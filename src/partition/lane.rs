@@ -12,6 +12,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::assigner::AssignerInput;
+use super::at_hand::Kept;
 use super::cut::{CutSettings, Cutter};
 use super::explain::Inquiry;
 use super::model::ServingModel;
@@ -61,6 +63,8 @@ pub struct LaneSettings {
     pub snapshots: Option<CutSettings>,
     /// Where the watchdog sees how the lane does.
     pub pulse: Pulse,
+    /// Where the windows of a revoked partition go, which may come back; `None` where nobody keeps them.
+    pub keeper: Option<SyncSender<AssignerInput>>,
     /// The time now, read once a round; it decides emission only.
     pub wall_clock: fn() -> Timestamp,
 }
@@ -185,7 +189,9 @@ impl Lane {
                 partition,
                 released,
             } => {
-                self.forget(partition);
+                if let Some(serving) = self.forget(partition) {
+                    self.keep(serving);
+                }
                 self.send(CommitterInput::Released {
                     partition,
                     released,
@@ -193,7 +199,7 @@ impl Lane {
                 .await
             }
             LaneCommand::Discard { partition } => {
-                self.forget(partition);
+                drop(self.forget(partition));
                 Ok(())
             }
             LaneCommand::Explain(inquiry) => {
@@ -204,11 +210,25 @@ impl Lane {
         }
     }
 
-    fn forget(&mut self, partition: PartitionId) {
+    fn forget(&mut self, partition: PartitionId) -> Option<Serving> {
         self.cutter.forget(partition);
-        self.servings
-            .retain(|serving| serving.partition != partition);
+        let is_it = |serving: &Serving| serving.partition == partition;
+        let index = self.servings.iter().position(is_it)?;
+        let serving = self.servings.remove(index);
         self.show();
+        Some(serving)
+    }
+
+    fn keep(&self, serving: Serving) {
+        if let Some(keeper) = &self.settings.keeper {
+            let kept = Kept {
+                partition: serving.partition,
+                position: serving.position,
+                windows: serving.step.into_windows(),
+            };
+            // An assigner that is busy goes without: the windows are rebuilt.
+            let _unless_full = keeper.try_send(AssignerInput::Kept(Box::new(kept)));
+        }
     }
 
     /// Which partitions stand still if this lane does.

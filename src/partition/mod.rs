@@ -11,6 +11,7 @@ mod at_hand;
 mod cut;
 mod due;
 pub mod explain;
+mod keeping;
 mod lane;
 mod lineage;
 mod model;
@@ -27,6 +28,7 @@ mod watch;
 
 pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle};
 pub use assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
+pub use at_hand::{Kept, RestoreJob};
 pub use cut::CutSettings;
 pub use due::{DueRow, DueRows, Folded};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::at_hand::Snapshots;
+use super::at_hand::{Candidates, Kept, RestoreJob};
 use super::lineage::Lineage;
 use super::plan::{Planned, plan};
 use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, Sources, rebuild_from};
@@ -129,12 +129,13 @@ impl Restorer {
     /// # Errors
     /// When the committed offset is not in the log any more, the log is damaged, or the worker has
     /// not been allowed to read for a minute.
-    pub fn restore(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
+    pub fn restore(&self, job: RestoreJob) -> Result<Option<Restored>, RestoreError> {
+        let RestoreJob { assigned, mut kept } = job;
         let mut back_off = BACK_OFF;
         let began = Instant::now();
         let mut refusals = Refusals::default();
         while self.is_ours(assigned) {
-            match self.attempt(assigned) {
+            match self.attempt(assigned, &mut kept) {
                 Ok(restored) => {
                     metrics::restored(began.elapsed());
                     return Ok(restored);
@@ -171,7 +172,11 @@ impl Restorer {
         self.ownership.holds(assigned.partition, assigned.epoch)
     }
 
-    fn attempt(&self, assigned: Assigned) -> Result<Option<Restored>, RestoreError> {
+    fn attempt(
+        &self,
+        assigned: Assigned,
+        kept: &mut Option<Box<Kept>>,
+    ) -> Result<Option<Restored>, RestoreError> {
         let wanted = || self.is_ours(assigned);
         let log = self.replayer.committed(assigned.partition, &wanted)?;
         if let Some(gap) = self.gap(assigned.partition, &log) {
@@ -193,7 +198,7 @@ impl Restorer {
                 "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
             );
         }
-        let Some(step) = self.rebuild(assigned, plan, log.log_start)? else {
+        let Some(step) = self.rebuild(assigned, plan, (log.log_start, kept.take()))? else {
             return Ok(None);
         };
         Ok(Some(Restored {
@@ -263,7 +268,7 @@ impl Restorer {
         &self,
         assigned: Assigned,
         plan: RebuildPlan,
-        log_start: NextOffset,
+        (log_start, kept): (NextOffset, Option<Box<Kept>>),
     ) -> Result<Option<Step>, RestoreError> {
         let partition = assigned.partition;
         let fresh = Fresh {
@@ -277,7 +282,8 @@ impl Restorer {
             Some(_) => plan.from.offset.max(log_start),
             None => log_start,
         };
-        let mut snapshots = Snapshots::new(self.snapshots.as_ref(), partition, (least, committed));
+        let at_hand = (kept, self.snapshots.as_ref());
+        let mut candidates = Candidates::new(at_hand, partition, (least, committed));
         let sources = Sources {
             ask: &mut |schema| self.settings.schemas.wait(schema, &wanted),
             read: &mut |(from, to), fold| {
@@ -290,10 +296,11 @@ impl Restorer {
                 info!(%partition, %from, %to, records, took = ?began.elapsed(), "replayed");
                 Ok::<_, RestoreError>(wanted())
             },
-            at_hand: &mut || snapshots.next(&wanted),
+            at_hand: &mut || candidates.next(&wanted),
         };
         let rebuilt = rebuild_from(fresh, plan, sources, &mut |_watched| {})?;
         Ok(rebuilt.map(|rebuilt| {
+            metrics::restored_from(candidates.source);
             report(partition, committed, &rebuilt);
             rebuilt.step
         }))
@@ -306,13 +313,8 @@ fn report(partition: PartitionId, committed: NextOffset, rebuilt: &Rebuilt) {
         step: _,
         finding,
         attempts,
-        from_windows,
+        from_windows: _,
     } = rebuilt;
-    metrics::restored_from(if *from_windows {
-        RestoreSource::Snapshot
-    } else {
-        RestoreSource::Log
-    });
     for pair in attempts.windows(2) {
         metrics::restore_attempt(RestoreResult::FurtherBack);
         warn!(%partition, from = %pair[0], next = %pair[1], "the rebuilt state differed from the committed checksum; the replay started again elsewhere");

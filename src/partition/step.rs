@@ -247,6 +247,13 @@ impl Step {
         Self { lineage, ..self }
     }
 
+    /// The windows alone; a cut that has begun is ended.
+    pub(super) fn into_windows(self) -> Table {
+        let mut windows = self.windows;
+        windows.end_cut();
+        windows
+    }
+
     pub fn windows(&self) -> &Table {
         &self.windows
     }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use foretell::consume::{Assigned, PollCommand, RebalanceEvent};
 use foretell::domain::{CommitMetadata, Epoch, PartitionId};
 use foretell::partition::{
-    Assigner, AssignerError, AssignerInput, AssignerSettings, LaneCommand, LaneHandle, Opening,
-    RestoreError, Restored, Roster,
+    Assigner, AssignerError, AssignerInput, AssignerSettings, Kept, LaneCommand, LaneHandle,
+    Opening, RestoreError, RestoreJob, Restored, Roster,
 };
 use foretell::produce::CommitterInput;
-use foretell::window::WindowConfig;
+use foretell::window::{Table, WindowConfig};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::rig::{self, LIMITS, next};
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// An assigner on its thread, with everybody it speaks to.
 struct Running {
     inputs: SyncSender<AssignerInput>,
-    restores: Receiver<Assigned>,
+    restores: Receiver<RestoreJob>,
     lanes: Vec<mpsc::Receiver<LaneCommand>>,
     poller: Receiver<PollCommand>,
     committer: mpsc::Receiver<CommitterInput>,
@@ -76,7 +76,8 @@ impl Running {
         let event = RebalanceEvent::Assigned(assigned.to_vec());
         self.send(AssignerInput::Rebalance(event));
         for expected in assigned {
-            assert_eq!(self.restores.recv_timeout(DEADLINE).as_ref(), Ok(expected));
+            let job = self.restores.recv_timeout(DEADLINE).unwrap();
+            assert_eq!(job.assigned, *expected);
         }
     }
 
@@ -195,7 +196,8 @@ fn what_is_to_be_taken_over_anew_is_discarded_by_its_lane_and_restored_once_more
     running.restored(one(3, 1), false);
     let again = RebalanceEvent::Reassigned(one(3, 2));
     running.send(AssignerInput::Rebalance(again));
-    assert_eq!(running.restores.recv_timeout(DEADLINE), Ok(one(3, 2)));
+    let job = running.restores.recv_timeout(DEADLINE).unwrap();
+    assert_eq!((job.assigned, job.kept.is_none()), (one(3, 2), true));
     running.restored(one(3, 2), false);
     let ended = running.stop();
     assert_eq!(read(&ended.poller), [(3, 1), (3, 2)]);
@@ -211,6 +213,30 @@ fn what_is_to_be_taken_over_anew_is_discarded_by_its_lane_and_restored_once_more
         (first.epoch, partition.0, second.epoch),
         (Epoch(1), 3, Epoch(2))
     );
+}
+
+#[test]
+fn what_a_lane_held_comes_back_with_its_partition_unless_that_is_there_already() {
+    let running = start(1);
+    let kept = |partition| {
+        AssignerInput::Kept(Box::new(Kept {
+            partition: PartitionId(partition),
+            position: next(17),
+            windows: Table::new(WindowConfig::new(rig::settings(4, 2)).unwrap()),
+        }))
+    };
+    running.assign(&[one(3, 1)]);
+    // Too late for that restore, and memory for nothing afterwards.
+    running.send(kept(3));
+    running.restored(one(3, 1), false);
+    drop(running.revoke(&[3]));
+    running.send(kept(4));
+    let both = vec![one(3, 2), one(4, 3)];
+    running.send(AssignerInput::Rebalance(RebalanceEvent::Assigned(both)));
+    let jobs = [(); 2].map(|()| running.restores.recv_timeout(DEADLINE).unwrap());
+    let found = jobs.map(|job| (job.assigned, job.kept.map(|held| held.position)));
+    assert_eq!(found, [(one(3, 2), None), (one(4, 3), Some(next(17)))]);
+    running.stop();
 }
 
 #[test]

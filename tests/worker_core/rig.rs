@@ -225,6 +225,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         schemas: Schemas::none(),
         snapshots: None,
         pulse: Pulse::default(),
+        keeper: None,
         wall_clock: || NOW,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use foretell::consume::{Assigned, ClientSettings, Replayer, StartPosition};
 use foretell::domain::PartitionId;
 use foretell::ownership::Ownership;
-use foretell::partition::{RestoreError, RestoreSettings, Restored, Restorer};
+use foretell::partition::{RestoreError, RestoreJob, RestoreSettings, Restored, Restorer};
 use foretell::permission::FORBIDDEN_MAX;
 use foretell::registry::Schemas;
 use foretell::window::WindowConfig;
@@ -61,7 +61,11 @@ fn restore_refused(refusals: usize) -> Result<Option<Restored>, RestoreError> {
         let handle = clock.handle().clone();
         let restoring = scope.spawn(move || {
             let _its_clock = handle.enter();
-            restorer.restore(Assigned { partition, epoch })
+            let assigned = Assigned { partition, epoch };
+            restorer.restore(RestoreJob {
+                assigned,
+                kept: None,
+            })
         });
         clock.block_on(async {
             while !restoring.is_finished() {

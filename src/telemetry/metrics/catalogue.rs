@@ -288,7 +288,7 @@ pub const ALL: [Metric; 44] = [
     counter_of(
         RESTORES,
         &["source"],
-        "Partitions taken over, by what their windows came from: snapshot, log, first_start or gap",
+        "Partitions taken over, by what their windows came from: kept, snapshot, log, first_start or gap",
     ),
     counter_of(
         SNAPSHOTS,

@@ -36,6 +36,8 @@ impl SnapshotResult {
 /// What a restore started from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreSource {
+    /// Windows that this worker had when the partition was revoked.
+    Kept,
     Snapshot,
     /// Records alone.
     Log,
@@ -46,10 +48,17 @@ pub enum RestoreSource {
 }
 
 impl RestoreSource {
-    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Log, Self::FirstStart, Self::Gap];
+    pub const ALL: [Self; 5] = [
+        Self::Kept,
+        Self::Snapshot,
+        Self::Log,
+        Self::FirstStart,
+        Self::Gap,
+    ];
 
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Kept => "kept",
             Self::Snapshot => "snapshot",
             Self::Log => "log",
             Self::FirstStart => "first_start",
