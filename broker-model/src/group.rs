@@ -131,6 +131,14 @@ impl Group {
         }
     }
 
+    pub(super) fn committed_offset(&self, partition: Partition) -> Option<i64> {
+        Some(self.offsets.get(&partition)?.offset)
+    }
+
+    pub(super) fn pending_offset(&self, producer: i64, partition: Partition) -> Option<i64> {
+        Some(self.pending.get(&producer)?.get(&partition)?.offset)
+    }
+
     pub(super) fn has_pending(&self, producer: i64) -> bool {
         self.pending.contains_key(&producer)
     }

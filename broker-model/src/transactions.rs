@@ -304,6 +304,21 @@ impl<R> Broker<R> {
             .collect()
     }
 
+    /// The committed offset of a partition, that of a transaction whose end is decided and not written yet
+    /// included.
+    pub fn decided_offset(&mut self, group: &str, partition: Partition) -> Option<i64> {
+        let committing = |transaction: &Transaction| {
+            let committing = transaction.phase == Phase::Ending { commit: true };
+            committing.then_some(transaction.producer.id)
+        };
+        let committing: Vec<i64> = self.transactions.values().filter_map(committing).collect();
+        let group = self.group(group);
+        let pending = committing
+            .iter()
+            .find_map(|producer| group.pending_offset(*producer, partition));
+        pending.or_else(|| group.committed_offset(partition))
+    }
+
     /// True when a marker is to be written.
     pub fn has_markers(&self) -> bool {
         let mut transactions = self.transactions.values();

@@ -269,11 +269,11 @@ impl Step {
     }
 
     /// Begins to copy the windows as they are now; see [`Table::begin_cut`].
-    pub(super) fn begin_cut(&mut self, position: NextOffset) -> ImageHead {
+    pub fn begin_cut(&mut self, position: NextOffset) -> ImageHead {
         self.windows.begin_cut(position)
     }
 
-    pub(super) fn copy_cut(&mut self, bytes: usize) -> bool {
+    pub fn copy_cut(&mut self, bytes: usize) -> bool {
         self.windows.copy_cut(bytes)
     }
 
@@ -281,11 +281,11 @@ impl Step {
         self.windows.copied_bytes()
     }
 
-    pub(super) fn take_copied(&mut self) -> SeriesColumns {
+    pub fn take_copied(&mut self) -> SeriesColumns {
         self.windows.take_copied()
     }
 
-    pub(super) fn end_cut(&mut self) {
+    pub fn end_cut(&mut self) {
         self.windows.end_cut();
     }
 

@@ -1,0 +1,312 @@
+//! A lane of a process: rounds over its partitions with the real fold, and the copying of snapshots.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::SyncSender;
+
+use foretell::domain::{
+    Epoch, NextOffset, Outcome, OutcomeCounts, PartitionId, RecordBatch, Timestamp,
+};
+use foretell::partition::{Step, deadline};
+use foretell::produce::{CommitterInput, OutputBatch, Taken};
+use foretell::snapshot::About;
+use foretell::telemetry::Progress;
+use foretell::window::{ImageHead, SeriesColumns};
+
+use crate::bugs::Bug;
+use crate::checks::{Violation, ensure};
+use crate::consumer::Queue;
+use crate::hits::Hit;
+use crate::input::{index, input, make};
+use crate::shared::{GROUP, Shared, say};
+use crate::store::{Object, Stored};
+
+/// What a lane is told to do.
+pub(crate) enum LaneCommand {
+    Serve(Box<Serving>),
+    Release(PartitionId, SyncSender<()>),
+    Discard(PartitionId),
+}
+
+pub(crate) struct Serving {
+    pub(crate) partition: PartitionId,
+    pub(crate) epoch: Epoch,
+    pub(crate) step: Step,
+    pub(crate) position: NextOffset,
+    pub(crate) queue: Queue,
+    current: Option<(RecordBatch, usize)>,
+    progress: Progress,
+    cut: Cut,
+    cut_at: NextOffset,
+}
+
+enum Cut {
+    None,
+    /// Its position is not committed yet.
+    Waiting(Box<Image>),
+    Copying(Box<Image>),
+}
+
+/// A snapshot that is being made.
+pub(crate) struct Image {
+    about: About,
+    head: ImageHead,
+    columns: Vec<SeriesColumns>,
+}
+
+#[derive(Default)]
+pub(crate) struct Lane {
+    pub(crate) inbox: VecDeque<LaneCommand>,
+    pub(crate) servings: Vec<Serving>,
+    /// Handed over to be stored.
+    pub(crate) uploads: VecDeque<Image>,
+}
+
+/// Output batches that wait for the committer.
+const INBOX_MAX: usize = 6;
+/// Bytes that are copied between two rounds: a series or two.
+const PIECE_BYTES: usize = 128;
+
+impl Serving {
+    pub(crate) fn new(
+        (partition, epoch): (PartitionId, Epoch),
+        (step, position): (Step, NextOffset),
+        queue: Queue,
+    ) -> Self {
+        Self {
+            partition,
+            epoch,
+            step,
+            position,
+            queue,
+            current: None,
+            progress: Progress::at(position),
+            cut: Cut::None,
+            cut_at: position,
+        }
+    }
+
+    fn next(&mut self) -> Option<(RecordBatch, usize)> {
+        match self.current.take() {
+            Some(current) => Some(current),
+            None => Some((self.queue.borrow_mut().pop_front()?, 0)),
+        }
+    }
+}
+
+impl Lane {
+    /// Handles one command, or makes one round.
+    pub(crate) fn work(
+        &mut self,
+        committer: &mut VecDeque<CommitterInput>,
+        shared: &mut Shared,
+    ) -> Result<bool, Violation> {
+        if let Some(command) = self.inbox.pop_front() {
+            match command {
+                LaneCommand::Serve(serving) => self.servings.push(*serving),
+                LaneCommand::Release(partition, released) => {
+                    self.forget(partition);
+                    committer.push_back(CommitterInput::Released {
+                        partition,
+                        released,
+                    });
+                }
+                LaneCommand::Discard(partition) => self.forget(partition),
+            }
+            return Ok(true);
+        }
+        if committer.len() >= INBOX_MAX {
+            return Ok(false);
+        }
+        let mut any = false;
+        for serving in &mut self.servings {
+            if let Some(batch) = round(serving, shared)? {
+                committer.push_back(CommitterInput::Batch(Box::new(batch), Taken::default()));
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    fn forget(&mut self, partition: PartitionId) {
+        self.servings
+            .retain(|serving| serving.partition != partition);
+    }
+
+    /// True when a cut of it is committed and not stored yet.
+    pub(crate) fn has_committed_cut(&self) -> bool {
+        self.servings.iter().any(|serving| match &serving.cut {
+            Cut::None => false,
+            Cut::Waiting(image) => serving.progress.committed() >= image.head.position.get(),
+            Cut::Copying(_) => true,
+        })
+    }
+
+    /// Does what is next for a snapshot of one of its partitions.
+    pub(crate) fn snapshot(&mut self, shared: &mut Shared) -> bool {
+        if self.servings.is_empty() {
+            return false;
+        }
+        let at = shared.random.index(self.servings.len());
+        let serving = &mut self.servings[at];
+        let Serving { step, cut, .. } = serving;
+        match std::mem::replace(cut, Cut::None) {
+            Cut::None => {
+                if serving.position == serving.cut_at {
+                    return false;
+                }
+                serving.cut_at = serving.position;
+                let metadata = step.metadata(serving.position);
+                serving.cut = Cut::Waiting(Box::new(Image {
+                    about: About {
+                        topic: "in".to_owned(),
+                        partition: serving.partition,
+                        metadata,
+                    },
+                    head: step.begin_cut(serving.position),
+                    columns: Vec::new(),
+                }));
+                say!(
+                    shared,
+                    "cut of {} at {}",
+                    serving.partition,
+                    serving.position
+                );
+            }
+            Cut::Waiting(image) => {
+                let committed = serving.progress.committed() >= image.head.position.get();
+                if !committed && !shared.has(Bug::SnapshotBeforeCommit) {
+                    serving.cut = Cut::Waiting(image);
+                    return false;
+                }
+                serving.cut = Cut::Copying(image);
+            }
+            Cut::Copying(mut image) => {
+                let all = step.copy_cut(PIECE_BYTES);
+                image.columns.push(step.take_copied());
+                if all {
+                    step.end_cut();
+                    self.uploads.push_back(*image);
+                } else {
+                    serving.cut = Cut::Copying(image);
+                }
+            }
+        }
+        true
+    }
+
+    /// Stores a snapshot.
+    pub(crate) fn upload(&mut self, shared: &mut Shared) -> Result<bool, Violation> {
+        let Some(Image {
+            about,
+            head,
+            columns,
+        }) = self.uploads.pop_front()
+        else {
+            return Ok(false);
+        };
+        let chance = shared.profile.snapshots * 2;
+        if shared.fault(chance) {
+            shared.hit(Hit::SnapshotFailed);
+            return Ok(true);
+        }
+        let partition = index(about.partition);
+        let position = head.position;
+        let decided = shared.broker.decided_offset(GROUP, input(partition));
+        let committed = decided.unwrap_or(0);
+        ensure(position.get() <= committed, "I6", || {
+            format!("a snapshot of {partition} at {position} is stored, committed is {committed}")
+        })?;
+        let expected = shared.straight[partition].state_at(position);
+        ensure(
+            expected == Some((head.checksum, head.stream_time)),
+            "I6",
+            || {
+                format!(
+                    "a snapshot of {partition} at {position} is of another state than the straight run's"
+                )
+            },
+        )?;
+        let encoded = shared.profile.encoded;
+        let object = Object::new(&about, (head, columns), (&shared.setup.windows, encoded));
+        ensure(object.load(shared.setup.windows).is_some(), "I6", || {
+            format!("a snapshot of {partition} at {position} cannot be read back")
+        })?;
+        let position = position.get();
+        shared.store.put(partition, Stored { position, object });
+        shared.hit(Hit::SnapshotStored);
+        Ok(true)
+    }
+}
+
+/// Takes some records of a partition and makes an output batch of them.
+fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Option<OutputBatch>, Violation> {
+    let partition = index(serving.partition);
+    let most = 1 + shared.random.index(8);
+    let from = serving.position;
+    let now = shared.wall_ms();
+    let mut batch = OutputBatch::new(serving.partition, serving.epoch, from);
+    let mut counts = OutcomeCounts::default();
+    let mut taken = 0;
+    while taken < most {
+        let Some((records, at)) = serving.next() else {
+            break;
+        };
+        let record = records.get(at);
+        ensure(!serving.position.is_past(record.offset), "I1", || {
+            format!(
+                "record {partition}/{} after position {}",
+                record.offset, serving.position
+            )
+        })?;
+        taken += 1;
+        serving.position = record.offset.next();
+        batch.newest = batch.newest.max(record.timestamp);
+        let expired = || deadline(&record).is_some_and(|deadline| deadline < Timestamp(now));
+        if shared.has(Bug::ExpiryTouchesState) && expired() {
+            counts.add(Outcome::Expired);
+        } else {
+            let stepped = serving.step.fold(&record, None);
+            if shared.has(Bug::FoldsTwice) && shared.random.one_in(20) {
+                serving.step.fold(&record, None);
+            }
+            let made = make((&serving.step, &stepped), &record, partition, Some(now));
+            counts.add(made.outcome);
+            if made.outcome == Outcome::Expired {
+                shared.hit(Hit::NotEmitted);
+            }
+            if let Some((destination, value)) = made.output {
+                batch.push(destination, None, |out| out.extend_from_slice(&value));
+            }
+        }
+        if at + 1 < records.len() {
+            serving.current = Some((records, at + 1));
+        }
+    }
+    if taken == 0 {
+        return Ok(None);
+    }
+    shared.hits.records += counts.total();
+    batch.to = serving.position;
+    batch.metadata = serving.step.metadata(serving.position).encode();
+    batch.outcomes = counts;
+    batch.progress = serving.progress.clone();
+    let straight = &shared.straight[partition];
+    let lie_between = straight.records_below(batch.to) - straight.records_below(from);
+    ensure(counts.total() == lie_between, "I14", || {
+        format!(
+            "{counts:?} for {lie_between} records from {from} to {}",
+            batch.to
+        )
+    })?;
+    let state = (
+        serving.step.windows().checksum(),
+        serving.step.windows().stream_time(),
+    );
+    ensure(straight.state_at(batch.to) == Some(state), "I12", || {
+        format!(
+            "the state of {partition} at {} is not the straight run's",
+            batch.to
+        )
+    })?;
+    Ok(Some(batch))
+}
