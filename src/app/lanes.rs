@@ -8,9 +8,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::model::Loaded;
 use super::watchdog::{HungLane, Watchdog, Watched};
 use super::{LANE_COMMANDS_MAX, StartError, Wiring, wall_clock};
+use crate::consume::PollCommand;
 use crate::domain::RunDeadline;
 use crate::partition::{
-    AssignerInput, CutSettings, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse,
+    AssignerInput, CutSettings, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse, Rescue,
 };
 use crate::produce::{CommitterInput, ForecastEncoder, ForecastFormat, Room};
 use crate::registry::Schemas;
@@ -22,11 +23,16 @@ impl Wiring<'_> {
         model: &Loaded,
         (format, outputs): (ForecastFormat, OutputSettings),
         (schemas, snapshots): (&Schemas, Option<CutSettings>),
-        (to_committer, to_assigner): (&mpsc::Sender<CommitterInput>, &SyncSender<AssignerInput>),
+        (to_committer, to_assigner, to_poller): (
+            &mpsc::Sender<CommitterInput>,
+            &SyncSender<AssignerInput>,
+            &SyncSender<PollCommand>,
+        ),
     ) -> Result<(Vec<LaneHandle>, watch::Receiver<Vec<HungLane>>), StartError> {
         let worker = &self.config.worker;
         let deadline = RunDeadline(worker.run_deadline);
         let room = Room::default();
+        let rescue = Rescue::new(to_poller.clone());
         let mut handles = Vec::new();
         let mut watched = Vec::new();
         let servings = model.per_lane(worker.lanes.get())?;
@@ -49,6 +55,7 @@ impl Wiring<'_> {
                 snapshots: snapshots.clone(),
                 pulse,
                 keeper: Some(to_assigner.clone()),
+                rescue: rescue.clone(),
                 wall_clock,
             };
             let committer = to_committer.clone();

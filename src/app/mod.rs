@@ -126,7 +126,7 @@ impl App {
             &model,
             outputs,
             (&schemas, cuts),
-            (&to_committer, &to_assigner),
+            (&to_committer, &to_assigner, &to_poller),
         )?;
         let place = (config.topics.observations.as_str(), partitions);
         let explainer = Explainer::new(&lanes, place, &config.kafka.group_id);

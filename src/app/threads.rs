@@ -1,10 +1,8 @@
 //! The worker's threads: named, and every end, also a panic, reported in one place.
 
-use std::any::Any;
 use std::fmt::Display;
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -13,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::partition::{AssignerInput, RestoreJob, Restorer};
+use crate::partition::{AssignerInput, RestoreJob, Restorer, caught};
 use crate::snapshot::{Shelf, StoreSettings};
 
 /// The end of a thread.
@@ -55,9 +53,9 @@ impl Threads {
         let sender = self.sender.clone();
         let named = name.to_owned();
         let _detached = thread::Builder::new().name(named.clone()).spawn(move || {
-            let result = match catch_unwind(AssertUnwindSafe(work)) {
+            let result = match caught(work) {
                 Ok(result) => result.map_err(|error| error.to_string()),
-                Err(panic) => Err(format!("it panicked: {}; this is a bug", text(&*panic))),
+                Err(panic) => Err(format!("it panicked: {panic}; this is a bug")),
             };
             // Nobody listens once the worker has failed: the process is ending.
             let _unheard = sender.try_send(Ended {
@@ -105,14 +103,6 @@ pub(super) async fn cause(
     };
     let failed = tokio::time::timeout(CAUSE_WAIT, failure).await;
     failed.ok().flatten().or(first)
-}
-
-fn text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
 
 /// A restore thread's way to the snapshots. Without one restores read the log, which is said once here.

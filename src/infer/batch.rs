@@ -88,8 +88,13 @@ impl Batch {
 
     /// Forgets the rows and keeps the memory.
     pub fn clear(&mut self) {
-        self.inputs.clear();
-        self.rows.clear();
+        self.truncate(0);
+    }
+
+    /// Forgets the rows after the first `rows`, also one that was pushed in part.
+    pub fn truncate(&mut self, rows: usize) {
+        self.inputs.truncate(rows * self.layout.row_inputs());
+        self.rows.truncate(rows);
     }
 
     pub fn len(&self) -> usize {

@@ -17,7 +17,7 @@ use super::at_hand::{Kept, RestoreJob};
 use super::keeping::Keeping;
 use super::lane::LaneCommand;
 use super::restore::{Opening, RestoreError, Restored};
-use super::round::Serving;
+use super::serving::Serving;
 use crate::consume::{Assigned, PollCommand, QueueLimits, RebalanceEvent, queue};
 use crate::produce::{CommitterInput, OutputBatch, Taken};
 use crate::telemetry::metrics;

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::rebuild::AtHand;
+use super::serving::Serving;
 use crate::consume::Assigned;
 use crate::domain::{NextOffset, PartitionId};
 use crate::snapshot::{Name, Shelf, ShelfError};
@@ -18,6 +19,17 @@ pub struct Kept {
     /// The offset after the last record in them.
     pub position: NextOffset,
     pub windows: Table,
+}
+
+impl Kept {
+    /// What is left of a partition that a lane has let go.
+    pub(super) fn of(serving: Serving) -> Self {
+        Self {
+            partition: serving.partition,
+            position: serving.position,
+            windows: serving.step.into_windows(),
+        }
+    }
 }
 
 /// A partition to restore, and what may make that shorter.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
-use super::round::Serving;
+use super::serving::Serving;
 use crate::domain::{Epoch, NextOffset, PartitionId, Timestamp};
 use crate::snapshot::{About, Piece, Upload, UploadError, Uploaded};
 use crate::telemetry::metrics::{self, SnapshotResult};

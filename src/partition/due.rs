@@ -106,6 +106,11 @@ impl DueRows {
         &self.batch
     }
 
+    /// Forgets the rows after the first `rows`.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.batch.truncate(rows);
+    }
+
     /// Forgets the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.batch.clear();

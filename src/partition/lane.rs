@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -14,16 +13,19 @@ use tracing::{debug, warn};
 
 use super::assigner::AssignerInput;
 use super::at_hand::Kept;
+use super::busy::Busy;
 use super::cut::{CutSettings, Cutter};
 use super::explain::Inquiry;
 use super::model::ServingModel;
 use super::outputs::Build;
 use super::published::ModelText;
 use super::pulse::Pulse;
-use super::round::{OutputSettings, Round, Serving};
-use crate::domain::{PartitionId, Timestamp};
+use super::rescue::{Rescue, TooManyPanics, caught};
+use super::round::{OutputSettings, Round};
+use super::serving::Serving;
+use crate::domain::{Epoch, PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
-use crate::produce::{CommitterInput, ForecastEncoder, Room};
+use crate::produce::{CommitterInput, ForecastEncoder, OutputBatch, Room};
 use crate::registry::Schemas;
 use crate::telemetry::metrics;
 
@@ -65,6 +67,8 @@ pub struct LaneSettings {
     pub pulse: Pulse,
     /// Where the windows of a revoked partition go, which may come back; `None` where nobody keeps them.
     pub keeper: Option<SyncSender<AssignerInput>>,
+    /// For partitions whose work panics.
+    pub rescue: Rescue,
     /// The time now, read once a round; it decides emission only.
     pub wall_clock: fn() -> Timestamp,
 }
@@ -74,14 +78,14 @@ pub struct LaneSettings {
 pub enum LaneError {
     #[error(transparent)]
     ForeignBatch(#[from] ForeignBatch),
+    #[error(transparent)]
+    TooManyPanics(#[from] TooManyPanics),
     #[error("the committer has ended")]
     CommitterGone,
 }
 
 /// Records that a round may take for each row of `batch_max`: duplicates and late ones need no row.
 const RECORDS_PER_ROW: usize = 4;
-/// How often the busy share is published.
-const BUSY_EVERY: Duration = Duration::from_secs(1);
 
 /// The state of a lane's thread.
 #[derive(Debug)]
@@ -102,12 +106,22 @@ pub struct Lane {
     cutter: Cutter,
 }
 
+/// A partition whose work panicked: its state may be anything.
 #[derive(Debug)]
-struct Busy {
-    since: Instant,
-    worked: Duration,
-    /// True when the share that was published last is above zero.
-    published: bool,
+struct Fallen {
+    partition: PartitionId,
+    epoch: Epoch,
+    panic: String,
+}
+
+impl Fallen {
+    fn new(serving: &Serving, panic: String) -> Self {
+        Self {
+            partition: serving.partition,
+            epoch: serving.epoch,
+            panic,
+        }
+    }
 }
 
 impl Lane {
@@ -121,11 +135,7 @@ impl Lane {
         let text = ModelText::of(&model.package, Arc::clone(&model.runtime));
         let round = Round::new(&model, settings.batch_max);
         let cutter = Cutter::new(settings.snapshots.clone());
-        let busy = Busy {
-            since: Instant::now(),
-            worked: Duration::ZERO,
-            published: false,
-        };
+        let busy = Busy::since(Instant::now());
         Self {
             settings,
             commands,
@@ -158,7 +168,7 @@ impl Lane {
                 continue;
             }
             self.busy.publish(self.settings.index);
-            let (ask_again, idle) = (self.ask_again, self.busy.since + BUSY_EVERY);
+            let (ask_again, idle) = (self.ask_again, self.busy.next());
             tokio::select! {
                 biased; // a partition that is to be given up is given up before more is done for it
                 command = self.commands.recv() => match command {
@@ -221,13 +231,9 @@ impl Lane {
 
     fn keep(&self, serving: Serving) {
         if let Some(keeper) = &self.settings.keeper {
-            let kept = Kept {
-                partition: serving.partition,
-                position: serving.position,
-                windows: serving.step.into_windows(),
-            };
+            let kept = Box::new(Kept::of(serving));
             // An assigner that is busy goes without: the windows are rebuilt.
-            let _unless_full = keeper.try_send(AssignerInput::Kept(Box::new(kept)));
+            let _unless_full = keeper.try_send(AssignerInput::Kept(kept));
         }
     }
 
@@ -259,18 +265,77 @@ impl Lane {
     async fn work(&mut self) -> Result<(), LaneError> {
         let began = Instant::now();
         self.settings.pulse.begin();
-        self.drain();
+        let mut fallen = self.drain();
         let folded = Instant::now();
         metrics::round_folded(&self.round.counts, folded - began);
         metrics::decoded(&self.round.decoded);
-        let rows = self.round.rows.batch().len();
-        let outputs = self.model.forecaster.run(self.round.rows.batch())?;
-        let ran = Instant::now();
-        if rows > 0 {
-            metrics::batch_inferred(rows, ran - folded);
+        let batches = self.infer(folded, &mut fallen)?;
+        self.round.clear();
+        self.give_up(fallen)?;
+        self.settings.pulse.end();
+        self.busy.worked(began.elapsed());
+        self.busy.publish(self.settings.index);
+        for batch in batches {
+            let room = self.settings.room.take(batch.byte_len()).await;
+            self.send(CommitterInput::Batch(Box::new(batch), room))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Takes records of every partition in turn; answers which of them panicked, and with what.
+    fn drain(&mut self) -> Vec<Fallen> {
+        let waiting = self
+            .servings
+            .iter()
+            .filter(|serving| serving.has_records())
+            .count();
+        let rows_max = self.settings.batch_max;
+        let share = (rows_max * RECORDS_PER_ROW / waiting.max(1)).max(1);
+        let rows_share = rows_max.div_ceil(waiting.max(1));
+        let partitions = self.servings.len();
+        let mut fallen = Vec::new();
+        for turn in 0..partitions {
+            let index = (self.turn + turn) % partitions;
+            let serving = &mut self.servings[index];
+            let rows_end = (self.round.rows.batch().len() + rows_share).min(rows_max);
+            let context = (&self.model, &self.settings.outputs);
+            let mark = self.round.mark();
+            let round = &mut self.round;
+            if let Err(panic) =
+                caught(|| round.take((index, &mut *serving), share, rows_end, context))
+            {
+                self.round.rewind(mark);
+                fallen.push(Fallen::new(serving, panic));
+            }
+        }
+        self.turn = (self.turn + 1) % partitions.max(1);
+        fallen
+    }
+
+    /// Runs the model on what was taken, and makes an output batch of each partition's part. A panic of the
+    /// run is no one's in particular: then every partition of the round is given up.
+    fn infer(
+        &mut self,
+        folded: Instant,
+        fallen: &mut Vec<Fallen>,
+    ) -> Result<Vec<OutputBatch>, LaneError> {
+        let (model, rows) = (&mut self.model, self.round.rows.batch());
+        let now = self.settings.wall_clock;
+        let (outputs, now) = match caught(|| (model.forecaster.run(rows), now())) {
+            Ok((outputs, now)) => (outputs?, now),
+            Err(panic) => {
+                let drafts = self.round.drafts.iter();
+                let all = drafts.map(|draft| &self.servings[draft.serving]);
+                fallen.extend(all.map(|serving| Fallen::new(serving, panic.clone())));
+                return Ok(Vec::new());
+            }
+        };
+        if !rows.is_empty() {
+            metrics::batch_inferred(rows.len(), folded.elapsed());
         }
         if let Some(failure) = outputs.failed_run() {
-            let stopped = outputs.stopped_runs();
+            let (rows, stopped) = (rows.len(), outputs.stopped_runs());
             metrics::runs_stopped(stopped);
             warn!(
                 rows,
@@ -285,50 +350,41 @@ impl Lane {
             encoder: &self.settings.encoder,
             names: &self.round.names,
             outputs: &outputs,
-            now: (self.settings.wall_clock)(),
+            now,
         };
         let mut batches = Vec::with_capacity(self.round.drafts.len());
         for draft in &mut self.round.drafts {
             let (first, end) = draft.pending;
-            let serving = &self.servings[draft.serving];
-            batches.push(build.batch(draft, serving, &self.round.pending[first..end]));
-        }
-        for draft in &self.round.drafts {
-            let step = &mut self.servings[draft.serving].step;
-            for (series, at) in &draft.unpublished {
-                step.correct(*series, *at);
+            let pending = &self.round.pending[first..end];
+            let serving = &mut self.servings[draft.serving];
+            let made = caught(|| {
+                let batch = build.batch(draft, serving, pending);
+                for (series, at) in &draft.unpublished {
+                    serving.step.correct(*series, *at);
+                }
+                batch
+            });
+            match made {
+                Ok(batch) => batches.push(batch),
+                Err(panic) => fallen.push(Fallen::new(serving, panic)),
             }
         }
-        self.round.clear();
-        self.settings.pulse.end();
-        self.busy.worked += began.elapsed();
-        self.busy.publish(self.settings.index);
-        for batch in batches {
-            let room = self.settings.room.take(batch.byte_len()).await;
-            self.send(CommitterInput::Batch(Box::new(batch), room))
-                .await?;
-        }
-        Ok(())
+        Ok(batches)
     }
 
-    fn drain(&mut self) {
-        let waiting = self
-            .servings
-            .iter()
-            .filter(|serving| serving.has_records())
-            .count();
-        let rows_max = self.settings.batch_max;
-        let share = (rows_max * RECORDS_PER_ROW / waiting.max(1)).max(1);
-        let rows_share = rows_max.div_ceil(waiting.max(1));
-        let partitions = self.servings.len();
-        for turn in 0..partitions {
-            let index = (self.turn + turn) % partitions;
-            let serving = &mut self.servings[index];
-            let rows_end = (self.round.rows.batch().len() + rows_share).min(rows_max);
-            let context = (&self.model, &self.settings.outputs);
-            self.round.take((index, serving), share, rows_end, context);
+    /// Drops the states of partitions that panicked and has them assigned anew.
+    fn give_up(&mut self, fallen: Vec<Fallen>) -> Result<(), LaneError> {
+        for one in fallen {
+            let Fallen {
+                partition,
+                epoch,
+                panic,
+            } = one;
+            drop(self.forget(partition));
+            let rescue = &self.settings.rescue;
+            rescue.assign_anew((partition, epoch), &panic)?;
         }
-        self.turn = (self.turn + 1) % partitions.max(1);
+        Ok(())
     }
 
     /// Waits for room: back-pressure reaches the queues, and then Kafka.
@@ -337,24 +393,5 @@ impl Lane {
             .send(input)
             .await
             .map_err(|_closed| LaneError::CommitterGone)
-    }
-}
-
-impl Busy {
-    fn is_news(&self) -> bool {
-        self.published || self.worked > Duration::ZERO
-    }
-
-    fn publish(&mut self, lane: usize) {
-        let now = Instant::now();
-        let elapsed = now - self.since;
-        if elapsed >= BUSY_EVERY {
-            metrics::lane_busy(lane, self.worked.as_secs_f64() / elapsed.as_secs_f64());
-            *self = Self {
-                since: now,
-                worked: Duration::ZERO,
-                published: self.worked > Duration::ZERO,
-            };
-        }
     }
 }

@@ -8,6 +8,7 @@
 mod assigner;
 mod assignment;
 mod at_hand;
+mod busy;
 mod cut;
 mod due;
 pub mod explain;
@@ -21,8 +22,10 @@ mod published;
 mod pulse;
 mod rebuild;
 mod recent;
+mod rescue;
 mod restore;
 mod round;
+mod serving;
 mod step;
 mod watch;
 
@@ -42,7 +45,9 @@ pub use rebuild::{
     AskSchema, AtHand, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Sources, Unusable,
     Watched, rebuild, rebuild_from, rebuild_watched,
 };
+pub use rescue::{Panics, Rescue, TooManyPanics, caught};
 pub use restore::{Opening, RestoreError, RestoreSettings, Restored, Restorer};
-pub use round::{DEADLINE_HEADER, OutputSettings, Serving};
+pub use round::{DEADLINE_HEADER, OutputSettings};
+pub use serving::Serving;
 pub use step::{End, Placed, Step, Stepped};
 pub use watch::{LaneHealth, LaneWatch, Look, Seen, WatchLimits};

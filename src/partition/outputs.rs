@@ -5,7 +5,8 @@ use crate::infer::Outputs;
 use crate::produce::{DeadLetter, Destination, ForecastEncoder, OutputBatch};
 
 use super::published::{About, ModelText};
-use super::round::{DEADLINE_HEADER, Draft, Due, OutputSettings, Pending, PendingOutput, Serving};
+use super::round::{DEADLINE_HEADER, Draft, Due, OutputSettings, Pending, PendingOutput};
+use super::serving::Serving;
 
 /// The header of a forecast that names ONNX Runtime's version and the instruction set.
 pub const RUNTIME_HEADER: &str = "foretell.runtime";

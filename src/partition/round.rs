@@ -10,136 +10,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::consume::QueueReceiver;
-use crate::decode::{SchemaAnswer, Undecodable};
+use crate::decode::Undecodable;
 use crate::domain::{
-    Epoch, NextOffset, Offset, Outcome, OutcomeCounts, PartitionId, Record, RecordBatch, Rejection,
-    SchemaId, Timestamp,
+    NextOffset, Offset, Outcome, OutcomeCounts, Record, RecordBatch, Rejection, SchemaId, Timestamp,
 };
-use crate::registry::{Hold, Schemas};
-use crate::telemetry::Progress;
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
 
 use super::due::{DueRow, DueRows, Folded};
 use super::model::ServingModel;
+use super::serving::Serving;
 use super::step::{Placed, Step};
-
-/// A partition that a lane serves.
-#[derive(Debug)]
-pub struct Serving {
-    pub partition: PartitionId,
-    pub epoch: Epoch,
-    pub step: Step,
-    /// Position after the last record folded.
-    pub position: NextOffset,
-    pub queue: QueueReceiver,
-    /// How far this assignment is committed, for the poll thread to tell.
-    pub progress: Progress,
-    /// Where this worker began to serve it.
-    pub(super) began: NextOffset,
-    /// The batch that is being worked on, and the next record in it.
-    pub(super) current: Option<(Arc<RecordBatch>, usize)>,
-    /// The schema that `current` waits for; nothing is taken until its owner has brought the answer.
-    pub(super) awaits: Option<Awaited>,
-    /// Nothing is taken while a snapshot has copied more than is stored.
-    pub(super) waits_for_snapshot: bool,
-}
-
-/// A schema that a partition is held for, and the record that named it.
-#[derive(Debug)]
-pub(super) struct Awaited {
-    pub(super) schema: SchemaId,
-    pub(super) record: Offset,
-    /// From the first ask on.
-    pub(super) hold: Option<Hold>,
-}
-
-impl Serving {
-    pub fn new(
-        (partition, epoch): (PartitionId, Epoch),
-        step: Step,
-        position: NextOffset,
-        queue: QueueReceiver,
-    ) -> Self {
-        Self {
-            partition,
-            epoch,
-            step,
-            position,
-            queue,
-            progress: Progress::at(position),
-            began: position,
-            current: None,
-            awaits: None,
-            waits_for_snapshot: false,
-        }
-    }
-
-    /// True when there is something to fold.
-    pub fn has_records(&self) -> bool {
-        self.awaits.is_none() && !self.waits_for_snapshot && self.has_waiting()
-    }
-
-    fn has_waiting(&self) -> bool {
-        self.current.is_some() || !self.queue.is_empty()
-    }
-
-    /// The next record, as its batch and its index there.
-    fn next(&mut self) -> Option<(Arc<RecordBatch>, usize)> {
-        if self.awaits.is_some() || self.waits_for_snapshot {
-            return None;
-        }
-        let (batch, index) = match self.current.take() {
-            Some(current) => current,
-            None => (Arc::new(self.queue.take()?), 0),
-        };
-        if index + 1 < batch.len() {
-            self.current = Some((Arc::clone(&batch), index + 1));
-        }
-        Some((batch, index))
-    }
-
-    /// Puts a record back that waits for its schema.
-    fn hold(&mut self, schema: SchemaId, record: Offset, at: (Arc<RecordBatch>, usize)) {
-        self.current = Some(at);
-        self.awaits = Some(Awaited {
-            schema,
-            record,
-            hold: None,
-        });
-    }
-
-    /// Takes in what the registry has said meanwhile; answers whether there is anything left to ask.
-    pub(super) fn attend(&mut self, schemas: &Schemas) -> bool {
-        if let Some(awaited) = &self.awaits
-            && let Some(answer) = schemas.answer(awaited.schema)
-        {
-            self.step.answer(awaited.schema, &answer, awaited.record);
-            self.awaits = None;
-        }
-        if let Some(awaited) = &mut self.awaits
-            && awaited.hold.is_none()
-        {
-            awaited.hold = Some(schemas.hold());
-            schemas.ask(awaited.schema);
-        }
-        let refused: Vec<SchemaId> = self.step.refused_schemas().collect();
-        for schema in &refused {
-            if let Some(SchemaAnswer::Known(known)) = schemas.answer(*schema) {
-                self.step.accept_from(*schema, &known, self.position);
-            }
-        }
-        self.awaits.is_some() || !refused.is_empty()
-    }
-
-    /// Says of every schema that is missing that it still is.
-    pub(super) fn ask(&self, schemas: &Schemas) {
-        let awaited = self.awaits.iter().map(|awaited| awaited.schema);
-        let missing = awaited.chain(self.step.refused_schemas());
-        missing.for_each(|schema| schemas.ask(schema));
-    }
-}
 
 /// Where outputs go and what they carry besides the forecast.
 #[derive(Clone, Debug)]
@@ -235,6 +116,15 @@ pub(super) struct Round {
     sampler: Sampler,
 }
 
+/// What a round had when a partition's turn began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    rows: usize,
+    names: usize,
+    pending: usize,
+    drafts: usize,
+}
+
 impl Round {
     /// Memory for rounds of at most `rows_max` rows of this model.
     pub(super) fn new(model: &ServingModel, rows_max: usize) -> Self {
@@ -256,6 +146,30 @@ impl Round {
         self.drafts.clear();
         self.decoded.clear();
         self.counts = RoundCounts::default();
+    }
+
+    /// Where the round stands, to come back to if a partition panics.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            rows: self.rows.batch().len(),
+            names: self.names.len(),
+            pending: self.pending.len(),
+            drafts: self.drafts.len(),
+        }
+    }
+
+    /// Forgets what was taken since.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        let Mark {
+            rows,
+            names,
+            pending,
+            drafts,
+        } = mark;
+        self.rows.truncate(rows);
+        self.names.truncate(names);
+        self.pending.truncate(pending);
+        self.drafts.truncate(drafts);
     }
 
     /// Takes up to `share` records of one partition, as long as the model's batch has room.

@@ -32,6 +32,8 @@ mod outcomes;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
+mod panics;
+#[cfg(test)]
 mod reassign;
 #[cfg(test)]
 mod restore;

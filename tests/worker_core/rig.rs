@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use foretell::domain::{
 };
 use foretell::infer::{Batching, Forecaster, Package, Places, Runtime, WindowFeatures, check};
 use foretell::partition::{
-    Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Pulse, Serving, ServingModel, Step,
+    Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Pulse, Rescue, Serving, ServingModel,
+    Step,
 };
 use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
 use foretell::registry::Schemas;
@@ -226,6 +228,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         snapshots: None,
         pulse: Pulse::default(),
         keeper: None,
+        rescue: Rescue::new(sync_channel(1).0),
         wall_clock: || NOW,
     }
 }

@@ -5,7 +5,8 @@ use tokio::sync::oneshot;
 use super::{Explanation, InForce, Place, Question, RecentOutcome, SLOTS_DEFAULT, State, explain};
 use crate::domain::{Outcome, PartitionId, partition_of};
 use crate::partition::model::ServingModel;
-use crate::partition::round::{OutputSettings, Serving};
+use crate::partition::round::OutputSettings;
+use crate::partition::serving::Serving;
 
 /// A question to a lane.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ pub(super) const PARTITIONS: &str = "foretell_partitions";
 pub(super) const PAUSED: &str = "foretell_paused_partitions";
 pub(super) const LANE_BUSY: &str = "foretell_lane_busy_ratio";
 pub(super) const LANE_ROUND_AGE: &str = "foretell_lane_round_age_seconds";
+pub(super) const PANICS: &str = "foretell_partition_panics_total";
 pub(super) const RUNS_STOPPED: &str = "foretell_runs_stopped_total";
 pub(super) const DECODE: &str = "foretell_decode_seconds";
 pub(super) const FOLD: &str = "foretell_fold_seconds";
@@ -126,7 +127,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 44] = [
+pub const ALL: [Metric; 45] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -206,6 +207,11 @@ pub const ALL: [Metric; 44] = [
         labels: &["lane"],
         help: "Age of the round that a lane is in, 0 between two rounds",
     },
+    counter_of(
+        PANICS,
+        &[],
+        "Partitions whose work panicked and that were assigned anew",
+    ),
     counter_of(
         RUNS_STOPPED,
         &[],

@@ -31,8 +31,8 @@ pub use transactions::{
 
 use catalogue::{
     BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED, FORECASTS,
-    HELD_DISCARDED, INFER, LAG, LANE_BUSY, LANE_ROUND_AGE, MISPLACED, MODEL, PARTITIONS, PAUSED,
-    POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS,
+    HELD_DISCARDED, INFER, LAG, LANE_BUSY, LANE_ROUND_AGE, MISPLACED, MODEL, PANICS, PARTITIONS,
+    PAUSED, POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS,
     REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, RUNS_STOPPED, SCHEMA_HOLDS,
     SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME,
 };
@@ -240,6 +240,11 @@ pub fn lane_round_age(lane: usize, age: Duration) {
     gauge!(LANE_ROUND_AGE, "lane" => lane.to_string()).set(age.as_secs_f64());
 }
 
+/// The work for a partition panicked.
+pub fn partition_panicked() {
+    counter!(PANICS).increment(1);
+}
+
 /// So many runs of one round were stopped at their deadline.
 pub fn runs_stopped(count: u32) {
     counter!(RUNS_STOPPED).increment(u64::from(count));
@@ -370,6 +375,7 @@ mod tests {
         lane_busy(0, 0.5);
         lane_round_age(0, took);
         runs_stopped(1);
+        partition_panicked();
         round_folded(&round, took);
         decoded(&[Duration::from_nanos(700), Duration::from_micros(3)]);
         batch_inferred(256, took);
