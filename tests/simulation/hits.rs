@@ -66,6 +66,7 @@ hits! {
     UnstableRead => "committed offset not stable when asked for",
     RestoredFromLog => "restore from the log",
     RestoredFromSnapshot => "restore from a snapshot",
+    RestoredFromKept => "restore from windows that were still held",
     RestoredFurtherBack => "restore that began again further back",
     RestoredFirst => "first start",
     RestoreStale => "restored state that came too late",

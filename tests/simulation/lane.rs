@@ -10,7 +10,7 @@ use foretell::partition::{Step, deadline};
 use foretell::produce::{CommitterInput, OutputBatch, Taken};
 use foretell::snapshot::About;
 use foretell::telemetry::Progress;
-use foretell::window::{ImageHead, SeriesColumns};
+use foretell::window::{ImageHead, SeriesColumns, Table};
 
 use crate::bugs::Bug;
 use crate::checks::{Violation, ensure};
@@ -25,6 +25,13 @@ pub(crate) enum LaneCommand {
     Serve(Box<Serving>),
     Release(PartitionId, SyncSender<()>),
     Discard(PartitionId),
+}
+
+/// The windows of a partition that was served until it was revoked.
+pub(crate) struct Kept {
+    pub(crate) partition: PartitionId,
+    pub(crate) position: NextOffset,
+    pub(crate) windows: Table,
 }
 
 pub(crate) struct Serving {
@@ -57,6 +64,8 @@ pub(crate) struct Image {
 pub(crate) struct Lane {
     pub(crate) inbox: VecDeque<LaneCommand>,
     pub(crate) servings: Vec<Serving>,
+    /// On their way to the assigner.
+    pub(crate) kept: Vec<Kept>,
     /// Handed over to be stored.
     pub(crate) uploads: VecDeque<Image>,
 }
@@ -104,13 +113,21 @@ impl Lane {
             match command {
                 LaneCommand::Serve(serving) => self.servings.push(*serving),
                 LaneCommand::Release(partition, released) => {
-                    self.forget(partition);
+                    if let Some(serving) = self.forget(partition) {
+                        let mut windows = serving.step.windows().clone();
+                        windows.end_cut();
+                        self.kept.push(Kept {
+                            partition,
+                            position: serving.position,
+                            windows,
+                        });
+                    }
                     committer.push_back(CommitterInput::Released {
                         partition,
                         released,
                     });
                 }
-                LaneCommand::Discard(partition) => self.forget(partition),
+                LaneCommand::Discard(partition) => drop(self.forget(partition)),
             }
             return Ok(true);
         }
@@ -127,9 +144,10 @@ impl Lane {
         Ok(any)
     }
 
-    fn forget(&mut self, partition: PartitionId) {
-        self.servings
-            .retain(|serving| serving.partition != partition);
+    fn forget(&mut self, partition: PartitionId) -> Option<Serving> {
+        let is_it = |serving: &Serving| serving.partition == partition;
+        let index = self.servings.iter().position(is_it)?;
+        Some(self.servings.remove(index))
     }
 
     /// True when a cut of it is committed and not stored yet.

@@ -2,7 +2,7 @@
 //! decisions and its queues.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::commit::{Committer, Standing, Turn};
 use crate::consumer::{Consumer, PollCommand, Rebalance};
 use crate::hits::Hit;
 use crate::input::index;
-use crate::lane::{Lane, LaneCommand, Serving};
+use crate::lane::{Kept, Lane, LaneCommand, Serving};
 use crate::restore::Restores;
 use crate::shared::{Shared, say};
 
@@ -40,7 +40,11 @@ pub(crate) enum Life {
 enum AssignerInput {
     Rebalance(Rebalance),
     Restored(Box<Restored>),
+    Kept(Box<Kept>),
 }
+
+/// Windows are kept for so long.
+const KEPT_FOR_MS: u64 = 60_000;
 
 pub(crate) struct Process {
     /// The transactional id.
@@ -51,6 +55,8 @@ pub(crate) struct Process {
     consumer: Consumer,
     assignment: Assignment,
     assigner: VecDeque<AssignerInput>,
+    /// Windows of partitions that were revoked, and until when.
+    keeping: BTreeMap<PartitionId, (u64, Kept)>,
     restores: Restores,
     lanes: [Lane; LANES],
     committer: Committer,
@@ -81,6 +87,7 @@ impl Process {
             consumer: Consumer::new(),
             assignment: Assignment::new(LANES),
             assigner: VecDeque::new(),
+            keeping: BTreeMap::new(),
             restores: Restores::default(),
             lanes: [(); LANES].map(|()| Lane::default()),
             committer: Committer::new(Duration::from_millis(interval_ms)),
@@ -158,7 +165,13 @@ impl Process {
                     .extend(restored.map(|one| AssignerInput::Restored(Box::new(one))));
                 Ok(worked)
             }
-            Actor::Lane(lane) => self.lanes[lane].work(&mut self.committer.inbox, shared),
+            Actor::Lane(lane) => {
+                let worked = self.lanes[lane].work(&mut self.committer.inbox, shared)?;
+                let kept = self.lanes[lane].kept.drain(..);
+                let kept = kept.map(|one| AssignerInput::Kept(Box::new(one)));
+                self.assigner.extend(kept);
+                Ok(worked)
+            }
             Actor::Snapshot(lane) => Ok(self.lanes[lane].snapshot(shared)),
             Actor::Upload(lane) => self.lanes[lane].upload(shared),
             Actor::Committer => {
@@ -207,6 +220,13 @@ impl Process {
             AssignerInput::Rebalance(Rebalance::Lost(partitions)) => {
                 AssignmentEvent::Lost(partitions)
             }
+            AssignerInput::Kept(kept) => {
+                if !self.assignment.has(kept.partition) {
+                    let until = shared.broker.now_ms() + KEPT_FOR_MS;
+                    self.keeping.insert(kept.partition, (until, *kept));
+                }
+                return Ok(true);
+            }
             AssignerInput::Restored(one) => {
                 let event = AssignmentEvent::Restored {
                     assigned: one.assigned,
@@ -234,7 +254,12 @@ impl Process {
         shared: &mut Shared,
     ) -> Result<(), Violation> {
         match command {
-            AssignmentCommand::Restore(assigned) => self.restores.begin(assigned),
+            AssignmentCommand::Restore(assigned) => {
+                let now = shared.broker.now_ms();
+                let kept = self.keeping.remove(&assigned.partition);
+                let kept = kept.filter(|(until, _)| *until > now);
+                self.restores.begin(assigned, kept.map(|(_, kept)| kept));
+            }
             AssignmentCommand::CommitStart(assigned) => {
                 if let Some(restored) = restored {
                     let at = restored.position;

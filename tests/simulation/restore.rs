@@ -8,13 +8,14 @@ use foretell::domain::NextOffset;
 use foretell::domain::RecordBatch;
 use foretell::ownership::Ownership;
 use foretell::partition::{
-    Finding, Fresh, Opening, RebuildPlan, Rebuilt, Restored, Sources, rebuild_from,
+    AtHand, Finding, Fresh, Opening, RebuildPlan, Rebuilt, Restored, Sources, rebuild_from,
 };
 
 use crate::bugs::Bug;
 use crate::checks::{Violation, ensure, violation};
 use crate::hits::Hit;
 use crate::input::{index, next};
+use crate::lane::Kept;
 use crate::shared::{Shared, say};
 
 enum Stage {
@@ -27,17 +28,18 @@ enum Stage {
 
 #[derive(Default)]
 pub(crate) struct Restores {
-    under_way: VecDeque<(Assigned, Stage)>,
+    under_way: VecDeque<(Assigned, Option<Kept>, Stage)>,
 }
 
 impl Restores {
-    pub(crate) fn begin(&mut self, assigned: Assigned) {
-        self.under_way.push_back((assigned, Stage::Ask));
+    /// `kept` is what this process had of the partition when it was revoked.
+    pub(crate) fn begin(&mut self, assigned: Assigned, kept: Option<Kept>) {
+        self.under_way.push_back((assigned, kept, Stage::Ask));
     }
 
     pub(crate) fn is_replaying(&self) -> bool {
         let mut stages = self.under_way.iter();
-        stages.any(|(_, stage)| matches!(stage, Stage::Replay(_) | Stage::Done(_)))
+        stages.any(|(.., stage)| matches!(stage, Stage::Replay(_) | Stage::Done(_)))
     }
 
     /// One step of one restore; `None` when there is nothing to do. What is given is handed over, once or
@@ -51,7 +53,7 @@ impl Restores {
             return Ok(None);
         }
         let at = shared.random.index(self.under_way.len());
-        let Some((assigned, stage)) = self.under_way.remove(at) else {
+        let Some((assigned, mut kept, stage)) = self.under_way.remove(at) else {
             return Ok(None);
         };
         let partition = index(assigned.partition);
@@ -79,10 +81,11 @@ impl Restores {
                 }))
             }
             Stage::Replay(Some(committed)) => {
-                Stage::Done(Box::new(replay(assigned, &committed, shared)?))
+                let restored = replay((assigned, kept.take()), &committed, shared)?;
+                Stage::Done(Box::new(restored))
             }
         };
-        self.under_way.push_back((assigned, stage));
+        self.under_way.push_back((assigned, kept, stage));
         Ok(Some(Vec::new()))
     }
 }
@@ -104,7 +107,7 @@ fn hand_over(restored: Restored, shared: &mut Shared) -> Vec<Restored> {
 }
 
 fn replay(
-    assigned: Assigned,
+    (assigned, kept): (Assigned, Option<Kept>),
     committed: &Committed,
     shared: &mut Shared,
 ) -> Result<Restored, Violation> {
@@ -121,6 +124,8 @@ fn replay(
     let target = plan.committed;
     let range = (plan.from.offset.get(), target.get());
     let mut found = shared.store.find(partition, range);
+    let mut kept = kept.filter(|kept| (range.0..=range.1).contains(&kept.position.get()));
+    let mut from_kept = false;
     let windows = shared.setup.windows;
     let chunk = 1 + shared.random.index(9);
     let mut unreadable = 0;
@@ -140,6 +145,13 @@ fn replay(
             Ok::<_, Violation>(true)
         },
         at_hand: &mut || {
+            from_kept = kept.is_some();
+            if let Some(held) = kept.take() {
+                return Some(AtHand {
+                    position: held.position,
+                    windows: held.windows,
+                });
+            }
             while let Some(stored) = found.pop() {
                 let loaded = stored.object.load(windows);
                 match loaded.filter(|loaded| loaded.position.get() == stored.position) {
@@ -162,7 +174,7 @@ fn replay(
             "a restore ended without a state".to_owned(),
         ));
     };
-    report(partition, &rebuilt, shared)?;
+    report((partition, from_kept), &rebuilt, shared)?;
     Ok(Restored {
         assigned,
         step: rebuilt.step,
@@ -171,7 +183,11 @@ fn replay(
     })
 }
 
-fn report(partition: usize, rebuilt: &Rebuilt, shared: &mut Shared) -> Result<(), Violation> {
+fn report(
+    (partition, from_kept): (usize, bool),
+    rebuilt: &Rebuilt,
+    shared: &mut Shared,
+) -> Result<(), Violation> {
     let Rebuilt {
         step: _,
         finding,
@@ -189,7 +205,9 @@ fn report(partition: usize, rebuilt: &Rebuilt, shared: &mut Shared) -> Result<()
     if attempts.len() > 1 {
         shared.hit(Hit::RestoredFurtherBack);
     }
-    shared.hit(if *from_windows {
+    shared.hit(if *from_windows && from_kept {
+        Hit::RestoredFromKept
+    } else if *from_windows {
         Hit::RestoredFromSnapshot
     } else {
         Hit::RestoredFromLog
