@@ -110,7 +110,7 @@ pub(crate) fn create(cluster: &Cluster, name: &str) -> Result<()> {
 }
 
 /// Encodes by `apache-avro`, which shares nothing with the worker.
-enum Encoder {
+pub(crate) enum Encoder {
     Three(Observations),
     Eleven(Schema, Vec<u8>),
 }
@@ -119,7 +119,7 @@ enum Encoder {
 const TIME: &str = r#"{"type": "long", "logicalType": "timestamp-millis"}"#;
 
 impl Encoder {
-    fn new(width: Width) -> Result<Self> {
+    pub(crate) fn new(width: Width) -> Result<Self> {
         Ok(match width {
             Width::Three => Self::Three(Observations::new()?),
             Width::Eleven => {
@@ -133,7 +133,7 @@ impl Encoder {
         })
     }
 
-    fn record(&self, series: u32, round: u32, time_ms: i64) -> Result<NewRecord> {
+    pub(crate) fn record(&self, series: u32, round: u32, time_ms: i64) -> Result<NewRecord> {
         let name = format!("cell-{series}");
         let mut cells = Cells::of(series, round);
         // A cell is missing now and then, but never so many in a row that a window is incomplete:

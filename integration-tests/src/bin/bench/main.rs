@@ -12,6 +12,7 @@ mod cpu;
 mod input;
 mod runs;
 mod steady;
+mod survival;
 mod table;
 
 use std::env;
@@ -22,7 +23,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 Measures the worker against bare loops on a real Kafka, and prints ratios.
 
-usage: bench [--rounds N] [--repeat N] [--only gru|mlp|last|wide|backtest]
+usage: bench [--rounds N] [--repeat N] [--only gru|mlp|last|wide|backtest|survival]
 
   --rounds N  observations of each of the 1,000 series (default 400, least 100)
   --repeat N  times everything is measured (default 3); the table has the medians

@@ -17,7 +17,7 @@ use crate::Options;
 use crate::input::{self, Input, PARTITIONS, Width};
 use crate::steady::{Span, Steady, Watch};
 use crate::table::{Beside, Machine, Repetition, Table};
-use crate::{backtest, bare_copy, bare_model};
+use crate::{backtest, bare_copy, bare_model, survival};
 
 const GRU: &str = "tests/models/gru64.onnx";
 const MLP: &str = "tests/models/mlp.onnx";
@@ -56,8 +56,14 @@ pub(crate) fn main(options: Options) -> Result<()> {
     } = options;
     let kafka = Kafka::start_for_load()?;
     let cluster = kafka.cluster();
-    eprintln!("writing the input");
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if wants("survival") {
+        survival::main(&cluster)?;
+    }
+    if only.as_deref() == Some("survival") {
+        return Ok(());
+    }
+    eprintln!("writing the input");
     let wide = if wants("wide") {
         Some(input::preload(&cluster, rounds, Width::Eleven)?)
     } else {
