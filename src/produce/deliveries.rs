@@ -1,6 +1,6 @@
 //! What librdkafka tells the producer aside: failed deliveries, errors, log lines.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
@@ -12,13 +12,20 @@ use tracing::warn;
 
 use crate::telemetry::librdkafka;
 
-/// Remembers the failed delivery that says most, since it was last asked, and whether anything has
-/// happened to the connections since the last attempt began.
+/// Remembers the failed delivery that says most, since it was last asked, and whether anything has ever
+/// happened to a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deliveries {
     failed: Arc<Mutex<Option<FailedDelivery>>>,
     disturbed: Arc<AtomicBool>,
+    /// Calls of this context.
+    heard: Arc<AtomicUsize>,
 }
+
+/// Facilities of the log lines that tell of a connection that broke, and of requests without an answer.
+/// librdkafka sends such requests again, and says so nowhere else: the error callback is only called
+/// where no broker is left, and a line like the one before it may be left out.
+const BROKEN: [&str; 2] = ["FAIL", "REQTMOUT"];
 
 /// An output that did not reach its topic.
 #[derive(Clone, Debug)]
@@ -45,19 +52,22 @@ impl FailedDelivery {
 }
 
 impl Deliveries {
-    /// An attempt begins: what was before is forgotten.
-    pub(super) fn begin(&self) {
-        self.take();
-        self.disturbed.store(false, Ordering::Relaxed);
-    }
-
-    /// A call of this attempt is made again.
+    /// A call of an attempt is made again.
     pub(super) fn disturb(&self) {
         self.disturbed.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_disturbed(&self) -> bool {
         self.disturbed.load(Ordering::Relaxed)
+    }
+
+    /// Grows whenever something was heard.
+    pub(super) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn take(&self) -> Option<FailedDelivery> {
@@ -70,11 +80,16 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.hear();
+        if BROKEN.contains(&facility) {
+            self.disturb();
+        }
         librdkafka::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         warn!(target: "librdkafka", %error, reason, "producer error");
+        self.hear();
         self.disturb();
     }
 }
@@ -84,6 +99,7 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, batch: usize) {
+        self.hear();
         if let Err((error, message)) = result {
             let found = FailedDelivery {
                 error: error.clone(),

@@ -78,11 +78,17 @@ impl OutputProducer {
         })
     }
 
-    /// A connection broke, or a call was made again, since the last attempt began: a request may have
-    /// been sent twice.
+    /// A connection of this producer broke, or a call was made again: a request may have been sent twice.
     pub(super) fn is_disturbed(&self) -> bool {
-        self.producer.poll(Duration::ZERO);
-        self.producer.context().is_disturbed()
+        let context = self.producer.context();
+        // Log lines are events, and a poll without a timeout takes one.
+        loop {
+            let before = context.heard();
+            self.producer.poll(Duration::ZERO);
+            if context.heard() == before {
+                return context.is_disturbed();
+            }
+        }
     }
 
     /// Publishes `batches` and the offsets they end at in one transaction.
@@ -107,7 +113,7 @@ impl OutputProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
-        self.producer.context().begin();
+        self.producer.context().take();
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
@@ -201,7 +207,7 @@ impl OutputProducer {
     /// Publishes `batches` and waits until every record is acknowledged; the caller commits after.
     pub(super) fn publish(&self, batches: &[OutputBatch]) -> Result<TopicPartitionList, Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
-        self.producer.context().begin();
+        self.producer.context().take();
         self.send(batches)?;
         self.serve_until_delivered(Instant::now())?;
         self.check_delivered(batches)?;

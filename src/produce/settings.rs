@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 /// What is promised to readers of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,12 @@ impl ProducerSettings {
                 self.message_timeout.as_millis().to_string(),
             );
         if self.guarantee == Guarantee::ExactlyOnce {
+            // What breaks a connection is told in log lines only, at this level.
+            if !matches!(config.log_level, RDKafkaLogLevel::Debug) {
+                config.set_log_level(RDKafkaLogLevel::Info);
+            }
             config
+                .set("log.connection.close", "true")
                 .set("transactional.id", &self.transactional_id)
                 .set("transaction.timeout.ms", transaction_timeout.to_string())
                 // The coordinator answers CONCURRENT_TRANSACTIONS until the last markers are written, and
