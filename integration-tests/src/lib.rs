@@ -4,6 +4,7 @@
 //! Every process started here is killed with the value that owns it, and by the kernel if the test
 //! process itself is killed. Every wait is for a condition and has a deadline ([`wait`]).
 
+pub mod accounts;
 pub mod binary;
 pub mod certificates;
 pub mod cluster;

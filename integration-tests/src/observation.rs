@@ -203,6 +203,11 @@ impl Load {
             .count()
     }
 
+    /// How many records the steps made so far have, where none is left out.
+    pub fn records(&self) -> u64 {
+        u64::from(self.steps) * u64::from(self.series)
+    }
+
     /// The next step of every series.
     pub fn next_step(&mut self) -> Result<Vec<NewRecord>> {
         let step = self.steps;

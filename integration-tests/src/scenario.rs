@@ -153,6 +153,11 @@ impl Scenario {
         })
     }
 
+    /// How many records of the load are in the input, where none was left out.
+    pub fn written(&self) -> u64 {
+        self.load.records()
+    }
+
     /// Writes one record that is not part of the load.
     pub fn send(&self, record: &NewRecord) -> Result<()> {
         self.writer.send(&self.input, record)?;

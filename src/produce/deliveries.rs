@@ -22,10 +22,16 @@ pub(super) struct Deliveries {
     heard: Arc<AtomicUsize>,
 }
 
-/// Facilities of the log lines that tell of a connection that broke, and of requests without an answer.
-/// librdkafka sends such requests again, and says so nowhere else: the error callback is only called
-/// where no broker is left, and a line like the one before it may be left out.
-const BROKEN: [&str; 2] = ["FAIL", "REQTMOUT"];
+/// Facility of log lines about requests without an answer.
+const UNANSWERED: &str = "REQTMOUT";
+/// What lines about a connection that broke say of it, if requests may have been on it.
+const BROKEN: [&str; 2] = ["in state UP", "in state REAUTH"];
+
+/// librdkafka sends requests again that were not answered, and tells of it in its log lines only: the error
+/// callback is called where no broker is left, and a line like the one before it may be left out.
+fn tells_of_a_break(facility: &str, message: &str) -> bool {
+    facility == UNANSWERED || BROKEN.iter().any(|state| message.contains(state))
+}
 
 /// An output that did not reach its topic.
 #[derive(Clone, Debug)]
@@ -81,7 +87,7 @@ impl Deliveries {
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.hear();
-        if BROKEN.contains(&facility) {
+        if tells_of_a_break(facility, message) {
             self.disturb();
         }
         librdkafka::log(level, facility, message);
@@ -90,7 +96,6 @@ impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         warn!(target: "librdkafka", %error, reason, "producer error");
         self.hear();
-        self.disturb();
     }
 }
 
@@ -114,6 +119,45 @@ impl ProducerContext for Deliveries {
             {
                 *failed = Some(found);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_were_in_use_and_requests_without_an_answer_are_breaks() {
+        for (facility, message, expected) in [
+            (
+                "FAIL",
+                "host:9092/1: Disconnected (after 1037ms in state UP)",
+                true,
+            ),
+            (
+                "FAIL",
+                "host:9092/1: Disconnected (after 3ms in state REAUTH, 4 identical error(s) suppressed)",
+                true,
+            ),
+            (
+                "REQTMOUT",
+                "Timed out EndTxnRequest in flight (after 6000ms, timeout #0)",
+                true,
+            ),
+            (
+                "FAIL",
+                "host:9092/1: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
+                false,
+            ),
+            (
+                "FAIL",
+                "host:9092/1: Disconnected: verify that security.protocol is correctly configured (after 9ms in state APIVERSION_QUERY)",
+                false,
+            ),
+            ("GETPID", "Acquired ProducerId", false),
+        ] {
+            assert_eq!(tells_of_a_break(facility, message), expected, "{message}");
         }
     }
 }
