@@ -31,6 +31,10 @@ pub enum CommitError {
         within: Duration,
     },
     #[error(
+        "the worker stopped before the result of a commit was known: {reason}; the next owner of its partitions goes on from what was committed"
+    )]
+    LeftOpen { reason: String },
+    #[error(
         "a transaction was committed for some partitions and not for others: {verdicts}; Kafka promises that this does not happen, so nothing more is published. Keep the brokers' logs, run `foretell verify`, and report it; a restart resumes from what was committed"
     )]
     Torn { verdicts: String },

@@ -98,6 +98,14 @@ impl Core {
         self.is_closed = true;
     }
 
+    /// Why a transaction may still be open that nobody here will end.
+    pub fn left_open(&self) -> Option<CommitError> {
+        let reason = self.troubles.reason().filter(|_| self.must_reinitialise)?;
+        Some(CommitError::LeftOpen {
+            reason: reason.to_owned(),
+        })
+    }
+
     /// What is gathered or under way, in order.
     pub fn batches(&self) -> &[OutputBatch] {
         &self.gathered.batches

@@ -146,7 +146,9 @@ impl Committer {
             let action = self.decide();
             self.tell();
             match action {
-                Action::Receive { .. } if self.is_closed => return Ok(()),
+                Action::Receive { .. } if self.is_closed => {
+                    return self.core.left_open().map_or(Ok(()), Err);
+                }
                 Action::Receive { until } => self.receive(until).await,
                 Action::Sleep { until } => sleep_until(self.began + until).await,
                 Action::Reinitialise => self.reinitialise(),

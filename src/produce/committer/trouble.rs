@@ -48,6 +48,11 @@ impl Troubles {
         self.retry_at
     }
 
+    /// What the newest failure was, if nothing was committed since.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.current.as_ref().map(|trouble| &*trouble.reason)
+    }
+
     pub(super) fn lasting(&self, now: Duration) -> Option<&Trouble> {
         let lasts = |trouble: &&Trouble| now.saturating_sub(trouble.since) >= FAILING_AFTER;
         self.current.as_ref().filter(lasts)
