@@ -18,7 +18,7 @@ use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::permission::Refusals;
-use crate::produce::Gap;
+use crate::produce::{Gap, SourceRange};
 use crate::registry::Schemas;
 use crate::snapshot::Shelf;
 use crate::telemetry::metrics::{self, RestoreResult, RestoreSource};
@@ -213,22 +213,24 @@ impl Restorer {
     fn gap(&self, partition: PartitionId, log: &Committed) -> Option<Gap> {
         let (committed, _) = log.stable.as_ref()?;
         let is_gap = *committed < log.log_start && self.settings.skips_gaps;
-        is_gap.then(|| Gap {
-            topic: self.settings.topic.clone(),
-            partition,
-            from: *committed,
-            to: log.log_start,
+        is_gap.then(|| {
+            Gap(SourceRange {
+                topic: self.settings.topic.clone(),
+                partition,
+                from: *committed,
+                to: log.log_start,
+            })
         })
     }
 
     /// What was in the windows has no end that the log begins at, so they start empty.
     fn after(&self, gap: Gap, assigned: Assigned) -> Restored {
         error!(
-            partition = %gap.partition, from = %gap.from, to = %gap.to,
+            gap = %gap.0,
             "records were deleted before they were read; the partition goes on after them, as input.on_gap says"
         );
         metrics::restored_from(RestoreSource::Gap);
-        let position = gap.to;
+        let position = gap.0.to;
         Restored {
             assigned,
             step: self.empty(position),

@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use super::failure::SourceRange;
 use super::output::{Destination, OutputBatch};
-use crate::domain::{DeadLetterReason, NextOffset, PartitionId, Record};
+use crate::domain::{DeadLetterReason, PartitionId, Record};
 
 /// Longest key kept, in bytes.
 pub const KEY_BYTES_MAX: usize = 16 << 10;
@@ -100,30 +101,24 @@ impl DeadLetter<'_> {
     }
 }
 
-/// Offsets of one partition that nobody can read any more, and that nothing was made of.
+/// Input records that nobody can read any more, and that nothing was made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    pub topic: String,
-    pub partition: PartitionId,
-    pub from: NextOffset,
-    /// The offset after the last one.
-    pub to: NextOffset,
-}
+pub struct Gap(pub SourceRange);
 
 impl Gap {
     /// How many offsets are missing; a log has holes, so there may have been fewer records.
     pub fn offsets(&self) -> u64 {
-        u64::try_from(self.to.get().saturating_sub(self.from.get())).unwrap_or(0)
+        u64::try_from(self.0.to.get().saturating_sub(self.0.from.get())).unwrap_or(0)
     }
 
     /// Has `batch`, which begins after the gap, begin at it, and appends its audit record.
     pub fn push(&self, batch: &mut OutputBatch) {
-        let Self {
+        let SourceRange {
             topic,
             partition,
             from,
             to,
-        } = self;
+        } = &self.0;
         batch.from = *from;
         batch.push(Destination::DeadLetters, None, |_empty| {});
         batch.header(REASON_HEADER, Some(GAP_REASON.as_bytes()));

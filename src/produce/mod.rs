@@ -18,8 +18,8 @@ mod room;
 mod settings;
 
 pub use committer::{
-    Action, Committer, CommitterInput, CommitterSettings, Core, DOUBT, Membership, Report, Stable,
-    Trouble, Verdict,
+    Action, Committer, CommitterInput, CommitterSettings, Core, DOUBT, Membership, Report,
+    Settlement, Stable, Trouble,
 };
 pub use dead_letter::*;
 pub use encode::{FORECAST_SCHEMA, ForecastEncoder, ForecastFormat};

@@ -7,7 +7,7 @@ use broker_model::{Member, Refusal};
 use foretell::domain::PartitionId;
 use foretell::ownership::Ownership;
 use foretell::produce::{
-    Action, Attempt, CommitterInput, Core, Guarantee, Report, Stable, Verdict,
+    Action, Attempt, CommitterInput, Core, Guarantee, Report, Settlement, Stable,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -186,10 +186,10 @@ impl Committer {
                 }
                 Report::Released(_, released) => drop(released),
                 Report::Settled(_, verdict) => shared.hit(match verdict {
-                    Verdict::Committed => Hit::SettledCommitted,
-                    Verdict::NotCommitted => Hit::SettledNot,
-                    Verdict::Elsewhere => Hit::SettledElsewhere,
-                    Verdict::Silent => Hit::SettledSilent,
+                    Settlement::Committed => Hit::SettledCommitted,
+                    Settlement::NotCommitted => Hit::SettledNot,
+                    Settlement::Elsewhere => Hit::SettledElsewhere,
+                    Settlement::Silent => Hit::SettledSilent,
                 }),
                 Report::Reassign(partition, epoch) => {
                     self.reassigned

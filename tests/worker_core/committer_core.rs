@@ -7,8 +7,8 @@ use std::time::Duration;
 use foretell::domain::{Epoch, PartitionId};
 use foretell::permission::FORBIDDEN_MAX;
 use foretell::produce::{
-    Action, Attempt, CommitError, CommitterInput, Core, DOUBT, Guarantee, Report, Stable, Taken,
-    Verdict,
+    Action, Attempt, CommitError, CommitterInput, Core, DOUBT, Guarantee, Report, Settlement,
+    Stable, Taken,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -78,7 +78,7 @@ fn lose(core: &mut Core, now: Duration) -> Duration {
     later
 }
 
-fn settled(core: &mut Core) -> Vec<(i32, Verdict)> {
+fn settled(core: &mut Core) -> Vec<(i32, Settlement)> {
     let verdict = |report| {
         let Report::Settled(partition, verdict) = report else {
             return None;
@@ -125,7 +125,7 @@ fn a_contradiction_by_somebody_who_is_put_out_of_the_group_is_none() {
     };
     assert_eq!(asked, [PartitionId(1)]);
     core.on_stable(&stable(&[(1, Some(0))]), later + DOUBT);
-    assert_eq!(settled(&mut core), [(1, Verdict::NotCommitted)]);
+    assert_eq!(settled(&mut core), [(1, Settlement::NotCommitted)]);
     expect_transact(&mut core, later + DOUBT, 1);
 }
 
@@ -135,7 +135,10 @@ fn a_commit_that_moves_nothing_contradicts_nothing() {
     let now = lose(&mut core, NOW);
     core.on_stable(&stable(&[(0, Some(17)), (1, Some(0))]), now);
     let found = settled(&mut core);
-    assert_eq!(found, [(0, Verdict::Silent), (1, Verdict::NotCommitted)]);
+    assert_eq!(
+        found,
+        [(0, Settlement::Silent), (1, Settlement::NotCommitted)]
+    );
     expect_transact(&mut core, now, 2);
 }
 
@@ -144,7 +147,7 @@ fn a_group_without_an_offset_has_not_committed_its_start_and_one_that_lost_it_st
     let mut core = given(&[(0, 17, 17), (0, 17, 20)]);
     let now = lose(&mut core, NOW);
     core.on_stable(&stable(&[(0, None)]), now);
-    assert_eq!(settled(&mut core), [(0, Verdict::NotCommitted)]);
+    assert_eq!(settled(&mut core), [(0, Settlement::NotCommitted)]);
     expect_transact(&mut core, now, 2);
     core.on_attempt(Ok(()), false, now);
 
@@ -166,7 +169,7 @@ fn a_group_without_an_offset_has_not_committed_its_start_and_one_that_lost_it_st
     };
     assert_eq!(
         (*verdict, partition.0, *epoch),
-        (Verdict::Elsewhere, 0, EPOCH)
+        (Settlement::Elsewhere, 0, EPOCH)
     );
     assert!(matches!(
         core.next(now, &holds_all),

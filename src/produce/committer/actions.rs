@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::{Epoch, PartitionId};
 use crate::produce::failure::CommitError;
 use crate::produce::output::OutputBatch;
-use crate::telemetry::metrics::{TransactionResult, Verdict};
+use crate::telemetry::metrics::{Settlement, TransactionResult};
 
 /// What is to be done now.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub enum Report {
     /// sender lets the rebalance hook go on.
     Released(PartitionId, SyncSender<()>),
     /// What a transaction without a result has turned out to be, for one of its partitions.
-    Settled(PartitionId, Verdict),
+    Settled(PartitionId, Settlement),
     /// What this worker holds of the partition is not what the group has committed: it is to be taken
     /// over anew.
     Reassign(PartitionId, Epoch),

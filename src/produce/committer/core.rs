@@ -15,7 +15,7 @@ use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::produce::failure::{Attempt, CommitError, is_fenced};
 use crate::produce::output::OutputBatch;
 use crate::produce::settings::Guarantee;
-use crate::telemetry::metrics::{TransactionResult, Verdict};
+use crate::telemetry::metrics::{Settlement, TransactionResult};
 
 /// Aborts in a row after which the producer itself is doubted.
 const ABORTS_MAX: u32 = 20;
@@ -96,6 +96,10 @@ impl Core {
     /// No input comes any more.
     pub fn close(&mut self) {
         self.is_closed = true;
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Why a transaction may still be open that nobody here will end.
@@ -252,7 +256,7 @@ impl Core {
             Err(reason) => return self.troubles.unsettled(&reason, now),
         };
         let told = |verdict| verdicts.values().any(|found| *found == verdict);
-        if told(Verdict::Committed) && told(Verdict::NotCommitted) {
+        if told(Settlement::Committed) && told(Settlement::NotCommitted) {
             let since = *self.doubted_since.get_or_insert(now);
             if now < since + DOUBT {
                 let reason = "offsets of one transaction contradict each other";
@@ -272,13 +276,13 @@ impl Core {
     }
 
     /// What was committed is done, what belongs to nothing any more is dropped, all else is sent again.
-    fn apply(&mut self, verdicts: &BTreeMap<PartitionId, Verdict>, count: usize, now: Duration) {
+    fn apply(&mut self, verdicts: &BTreeMap<PartitionId, Settlement>, count: usize, now: Duration) {
         let verdict_of = |batch: &OutputBatch| verdicts.get(&batch.partition).copied();
         let (settled, rest) = std::mem::take(&mut self.gathered.batches)
             .into_iter()
             .enumerate()
             .partition::<Vec<_>, _>(|(index, batch)| {
-                *index < count && verdict_of(batch) == Some(Verdict::Committed)
+                *index < count && verdict_of(batch) == Some(Settlement::Committed)
             });
         let committed = settled.len();
         self.gathered.batches = settled
@@ -291,7 +295,7 @@ impl Core {
         }
         let mut elsewhere = BTreeMap::new();
         for batch in &self.gathered.batches {
-            if verdict_of(batch) == Some(Verdict::Elsewhere) {
+            if verdict_of(batch) == Some(Settlement::Elsewhere) {
                 elsewhere.insert(batch.partition, batch.epoch);
             }
         }

@@ -37,7 +37,7 @@ use super::settings::{Guarantee, ProducerSettings};
 use crate::domain::{Epoch, PartitionId};
 use crate::ownership::Ownership;
 use crate::telemetry::metrics;
-pub use crate::telemetry::metrics::Verdict;
+pub use crate::telemetry::metrics::Settlement;
 
 /// What the committer needs of the consumer group.
 pub trait Membership: Send {
@@ -80,7 +80,6 @@ pub struct Committer {
     ownership: Ownership,
     group: Box<dyn Membership>,
     inputs: mpsc::Receiver<CommitterInput>,
-    is_closed: bool,
     health: watch::Sender<Option<CommitsFailing>>,
 }
 
@@ -131,7 +130,6 @@ impl Committer {
             ownership,
             group,
             inputs,
-            is_closed: false,
             health,
         })
     }
@@ -146,7 +144,7 @@ impl Committer {
             let action = self.decide();
             self.tell();
             match action {
-                Action::Receive { .. } if self.is_closed => {
+                Action::Receive { .. } if self.core.is_closed() => {
                     return self.core.left_open().map_or(Ok(()), Err);
                 }
                 Action::Receive { until } => self.receive(until).await,
@@ -169,7 +167,7 @@ impl Committer {
             match self.inputs.try_recv() {
                 Ok(input) => self.core.offer(input),
                 Err(mpsc::error::TryRecvError::Empty) => return,
-                Err(mpsc::error::TryRecvError::Disconnected) => return self.close(),
+                Err(mpsc::error::TryRecvError::Disconnected) => return self.core.close(),
             }
         }
     }
@@ -184,13 +182,8 @@ impl Committer {
         };
         match input {
             Some(input) => self.core.offer(input),
-            None => self.close(),
+            None => self.core.close(),
         }
-    }
-
-    fn close(&mut self) {
-        self.is_closed = true;
-        self.core.close();
     }
 
     /// What to do now; if that is an attempt, it is made here, with ownership frozen from the check to
@@ -210,8 +203,10 @@ impl Committer {
 
     fn attempt(&self, count: usize) -> (Result<(), Attempt>, bool) {
         let batches = &self.core.batches()[..count];
-        let (Some(group), Producing::Ready(producer)) = (self.group.metadata(), &self.producer)
-        else {
+        let Producing::Ready(producer) = &self.producer else {
+            unreachable!("the core has another producer initialised before it commits");
+        };
+        let Some(group) = self.group.metadata() else {
             return (Err(Attempt::NotAMember), false);
         };
         let result = match self.settings.guarantee {

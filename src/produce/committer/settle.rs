@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::produce::output::OutputBatch;
-use crate::telemetry::metrics::Verdict;
+use crate::telemetry::metrics::Settlement;
 
 /// The stable committed offsets of partitions, as they were read.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) fn judge(
     batches: &[OutputBatch],
     stable: &Stable,
     committed: &BTreeMap<PartitionId, (Epoch, NextOffset)>,
-) -> Result<BTreeMap<PartitionId, Verdict>, String> {
+) -> Result<BTreeMap<PartitionId, Settlement>, String> {
     if !stable.is_member {
         return Err("the worker is not a member of its consumer group at the moment".to_owned());
     }
@@ -58,15 +58,15 @@ pub(super) fn judge(
 }
 
 impl Part {
-    fn verdict(&self, found: Option<i64>, was_committed: bool) -> Verdict {
+    fn verdict(&self, found: Option<i64>, was_committed: bool) -> Settlement {
         if self.from == self.to {
-            return Verdict::Silent;
+            return Settlement::Silent;
         }
         match found {
-            Some(offset) if offset == self.to.get() => Verdict::Committed,
-            Some(offset) if offset == self.from.get() => Verdict::NotCommitted,
-            None if self.is_first && !was_committed => Verdict::NotCommitted,
-            Some(_) | None => Verdict::Elsewhere,
+            Some(offset) if offset == self.to.get() => Settlement::Committed,
+            Some(offset) if offset == self.from.get() => Settlement::NotCommitted,
+            None if self.is_first && !was_committed => Settlement::NotCommitted,
+            Some(_) | None => Settlement::Elsewhere,
         }
     }
 }

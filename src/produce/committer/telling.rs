@@ -4,7 +4,7 @@ use tracing::{debug, info, warn};
 
 use super::actions::Report;
 use super::{CommitsFailing, Committer};
-use crate::telemetry::metrics::{self, Verdict};
+use crate::telemetry::metrics::{self, Settlement};
 
 impl Committer {
     pub(super) fn tell(&mut self) {
@@ -43,10 +43,12 @@ impl Committer {
             }
             Report::Settled(partition, verdict) => {
                 let found = match verdict {
-                    Verdict::Committed => "it was committed",
-                    Verdict::NotCommitted => "it was not committed; its output is sent again",
-                    Verdict::Elsewhere => "another offset is committed; the partition is restored",
-                    Verdict::Silent => "it moved nothing, and is made again",
+                    Settlement::Committed => "it was committed",
+                    Settlement::NotCommitted => "it was not committed; its output is sent again",
+                    Settlement::Elsewhere => {
+                        "another offset is committed; the partition is restored"
+                    }
+                    Settlement::Silent => "it moved nothing, and is made again",
                 };
                 info!(%partition, found, "a commit without a result is settled");
                 metrics::settled(verdict);

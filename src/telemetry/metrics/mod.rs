@@ -25,7 +25,7 @@ pub use snapshots::{
     snapshot_unusable,
 };
 pub use transactions::{
-    TransactionResult, Verdict, batches_stale, commit_seconds, producer_reinitialised, settled,
+    Settlement, TransactionResult, batches_stale, commit_seconds, producer_reinitialised, settled,
     skipped, transaction,
 };
 

@@ -38,7 +38,7 @@ impl TransactionResult {
 
 /// What the committed offset of one partition says of a transaction without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Settlement {
     Committed,
     /// Nothing of it is visible: it is sent again.
     NotCommitted,
@@ -48,7 +48,7 @@ pub enum Verdict {
     Silent,
 }
 
-impl Verdict {
+impl Settlement {
     pub const ALL: [Self; 4] = [
         Self::Committed,
         Self::NotCommitted,
@@ -70,7 +70,7 @@ pub(super) fn describe() {
     for result in TransactionResult::ALL {
         counter!(TRANSACTIONS, "result" => result.label()).absolute(0);
     }
-    for verdict in Verdict::ALL {
+    for verdict in Settlement::ALL {
         counter!(SETTLED, "verdict" => verdict.label()).absolute(0);
     }
     counter!(REINITIALISED).absolute(0);
@@ -98,7 +98,7 @@ pub fn producer_reinitialised() {
 }
 
 /// What a transaction without a result turned out to be, for one of its partitions.
-pub fn settled(verdict: Verdict) {
+pub fn settled(verdict: Settlement) {
     counter!(SETTLED, "verdict" => verdict.label()).increment(1);
 }
 

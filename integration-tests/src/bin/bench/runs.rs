@@ -57,11 +57,8 @@ pub(crate) fn main(options: Options) -> Result<()> {
     let kafka = Kafka::start_for_load()?;
     let cluster = kafka.cluster();
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    if wants("survival") {
-        survival::main(&cluster)?;
-    }
     if only.as_deref() == Some("survival") {
-        return Ok(());
+        return survival::main(&cluster);
     }
     eprintln!("writing the input");
     let wide = if wants("wide") {
@@ -115,7 +112,11 @@ pub(crate) fn main(options: Options) -> Result<()> {
         wide: bench.wide.map(|input| input.record_bytes),
         output: sample.value.len() + sample.header.0.len() + sample.header.1.len(),
         rounds,
-    })
+    })?;
+    if wants("survival") {
+        survival::main(&bench.cluster)?;
+    }
+    Ok(())
 }
 
 impl Bench {
