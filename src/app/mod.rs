@@ -50,7 +50,7 @@ pub use settings::{
 };
 pub use watchdog::{HungLane, stop_overdue};
 
-use threads::{Ended, Threads};
+use threads::{End, Ended, Threads};
 
 /// Commands that wait for the poll thread: as many as partitions can be assigned at once.
 const POLL_COMMANDS_MAX: usize = 65_536;
@@ -190,7 +190,7 @@ impl App {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         tokio::select! {
             biased; // a thread that failed is worth more than a request to stop
-            ended = self.ended.recv() => return Err(early(threads::cause(&mut self.ended, ended).await)),
+            ended = self.ended.recv() => return Err(self.early(ended).await),
             () = shutdown.cancelled() => {}
         }
         info!(grace = ?self.grace, "stopping: finishing what is under way");
@@ -200,18 +200,31 @@ impl App {
             .unwrap_or(Err(RunError::Grace { grace }))
     }
 
+    /// Why the worker ends though nothing told it to.
+    async fn early(&mut self, first: Option<Ended>) -> RunError {
+        match first {
+            Some(first) => error(threads::cause(&mut self.ended, first).await),
+            None => RunError::Early {
+                thread: "every thread".to_owned(),
+            },
+        }
+    }
+
     async fn stop(mut self) -> Result<(), RunError> {
         // A thread that has ended takes no command; its own end says why.
         // Its queue holds a command for every partition there can be, so it has room for this one.
         let _unless_ended = self.poller.try_send(PollCommand::Close);
         for _ in 0..self.threads {
-            let Some(Ended { thread, result }) = self.ended.recv().await else {
+            let Some(ended) = self.ended.recv().await else {
                 break;
             };
-            if let Err(reason) = result {
-                return Err(RunError::Failed { thread, reason });
+            match ended.end {
+                End::Done => {}
+                End::Bereft(_) | End::Failed(_) => {
+                    return Err(error(threads::cause(&mut self.ended, ended).await));
+                }
             }
-            if thread == "poll" {
+            if ended.thread == "poll" {
                 let _unless_gone = self.assigner.try_send(AssignerInput::Stop);
             }
         }
@@ -336,18 +349,10 @@ impl<'a> Wiring<'a> {
     }
 }
 
-fn early(ended: Option<Ended>) -> RunError {
-    match ended {
-        Some(Ended {
-            thread,
-            result: Err(reason),
-        }) => RunError::Failed { thread, reason },
-        Some(Ended {
-            thread,
-            result: Ok(()),
-        }) => RunError::Early { thread },
-        None => RunError::Early {
-            thread: "every thread".to_owned(),
-        },
+/// The error that the end of this thread is, while none was to end or where it failed.
+fn error(Ended { thread, end }: Ended) -> RunError {
+    match end {
+        End::Done => RunError::Early { thread },
+        End::Bereft(reason) | End::Failed(reason) => RunError::Failed { thread, reason },
     }
 }

@@ -1,5 +1,6 @@
 //! The worker's threads: named, and every end, also a panic, reported in one place.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
 use std::io;
@@ -11,14 +12,51 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::partition::{AssignerInput, RestoreJob, Restorer, caught};
+use super::watchdog::HungForGood;
+use crate::consume::PollError;
+use crate::partition::{AssignerError, AssignerInput, LaneError, RestoreJob, Restorer, caught};
+use crate::produce::CommitError;
 use crate::snapshot::{Shelf, StoreSettings};
 
 /// The end of a thread.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) thread: String,
-    pub(super) result: Result<(), String>,
+    pub(super) end: End,
+}
+
+/// How a thread ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Done,
+    /// Another thread it works with had ended before it: the reason is that one's.
+    Bereft(String),
+    Failed(String),
+}
+
+/// What a thread may fail with.
+pub(super) trait ThreadError: Display {
+    /// It says no more than that another thread has ended.
+    fn is_bereft(&self) -> bool {
+        false
+    }
+}
+
+impl ThreadError for Infallible {}
+impl ThreadError for CommitError {}
+impl ThreadError for PollError {}
+impl ThreadError for HungForGood {}
+
+impl ThreadError for LaneError {
+    fn is_bereft(&self) -> bool {
+        matches!(self, Self::CommitterGone)
+    }
+}
+
+impl ThreadError for AssignerError {
+    fn is_bereft(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
 }
 
 /// Ends that wait to be read; more threads than this are never started.
@@ -45,7 +83,7 @@ impl Threads {
     }
 
     /// Runs `work` on a thread of that name.
-    pub(super) fn run<E: Display>(
+    pub(super) fn run<E: ThreadError>(
         &mut self,
         name: &str,
         work: impl FnOnce() -> Result<(), E> + Send + 'static,
@@ -53,22 +91,21 @@ impl Threads {
         let sender = self.sender.clone();
         let named = name.to_owned();
         let _detached = thread::Builder::new().name(named.clone()).spawn(move || {
-            let result = match caught(work) {
-                Ok(result) => result.map_err(|error| error.to_string()),
-                Err(panic) => Err(format!("it panicked: {panic}; this is a bug")),
+            let end = match caught(work) {
+                Ok(Ok(())) => End::Done,
+                Ok(Err(error)) if error.is_bereft() => End::Bereft(error.to_string()),
+                Ok(Err(error)) => End::Failed(error.to_string()),
+                Err(panic) => End::Failed(format!("it panicked: {panic}; this is a bug")),
             };
             // Nobody listens once the worker has failed: the process is ending.
-            let _unheard = sender.try_send(Ended {
-                thread: named,
-                result,
-            });
+            let _unheard = sender.try_send(Ended { thread: named, end });
         })?;
         self.count += 1;
         Ok(())
     }
 
     /// Runs `work` on a thread of that name, on a runtime of its own.
-    pub(super) fn run_async<E: Display>(
+    pub(super) fn run_async<E: ThreadError>(
         &mut self,
         name: &str,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
@@ -86,23 +123,22 @@ impl Threads {
 
 /// What `first` ended of. A thread that fails takes others with it as it goes, and one of those may be
 /// heard of before it.
-pub(super) async fn cause(
-    ended: &mut mpsc::Receiver<Ended>,
-    first: Option<Ended>,
-) -> Option<Ended> {
-    if first.as_ref().is_none_or(|first| first.result.is_err()) {
-        return first;
-    }
+pub(super) async fn cause(ended: &mut mpsc::Receiver<Ended>, first: Ended) -> Ended {
     let failure = async {
-        loop {
-            match ended.recv().await {
-                Some(next) if next.result.is_ok() => {}
-                other => return other,
+        while let Some(next) = ended.recv().await {
+            if matches!(next.end, End::Failed(_)) {
+                return Some(next);
             }
         }
+        None
     };
-    let failed = tokio::time::timeout(CAUSE_WAIT, failure).await;
-    failed.ok().flatten().or(first)
+    match first.end {
+        End::Failed(_) => first,
+        End::Done | End::Bereft(_) => {
+            let failed = tokio::time::timeout(CAUSE_WAIT, failure).await;
+            failed.ok().flatten().unwrap_or(first)
+        }
+    }
 }
 
 /// A restore thread's way to the snapshots. Without one restores read the log, which is said once here.
@@ -134,5 +170,51 @@ pub(super) fn restore_all(
         if results.send(input).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(thread: &str, end: End) -> Ended {
+        Ended {
+            thread: thread.to_owned(),
+            end,
+        }
+    }
+
+    /// The thread that is said to be the cause, of threads whose ends are heard of in this order.
+    #[track_caller]
+    fn check(ends: Vec<Ended>, expected: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let (sender, mut receiver) = mpsc::channel(ENDED_MAX);
+        for end in ends {
+            sender.try_send(end).unwrap();
+        }
+        let found = runtime.block_on(async {
+            let first = receiver.recv().await.unwrap();
+            cause(&mut receiver, first).await
+        });
+        assert_eq!(found.thread, expected);
+    }
+
+    #[test]
+    fn a_failure_is_the_cause_of_ends_that_were_heard_of_before_it() {
+        let failed = || ended("committer", End::Failed("fenced".to_owned()));
+        let bereft = |name| ended(name, End::Bereft("the committer has ended".to_owned()));
+        check(vec![failed()], "committer");
+        check(vec![failed(), bereft("lane-0")], "committer");
+        check(vec![bereft("lane-0"), failed()], "committer");
+        check(
+            vec![ended("poll", End::Done), bereft("lane-0"), failed()],
+            "committer",
+        );
+        check(vec![bereft("assigner"), bereft("lane-0")], "assigner");
+        check(vec![ended("poll", End::Done)], "poll");
     }
 }
