@@ -60,6 +60,14 @@ bench: setup setup-integration ## Measure, next to what the parts can do by them
 	@cargo build --release --locked -p foretell
 	@cargo run --release --locked -p integration-tests --bin bench
 
+# What is run, as the campaign takes it: make chaos CHAOS="--rounds 3 leader-killed", CHAOS=--list
+CHAOS ?=
+
+.PHONY: chaos
+chaos: setup setup-integration ## Strike workers and brokers with every fault there is (25 minutes)
+	@cargo build $(LOCKED) --bin foretell --bin chaos
+	@$(dir $(WORKER))chaos $(CHAOS)
+
 .PHONY: setup
 setup: tools ## Fetch ONNX Runtime's library
 	@echo "ONNX Runtime: $$(scripts/setup-onnxruntime)"

@@ -10,6 +10,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -22,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Cluster {
     brokers: String,
+    /// Of each partition that is created.
+    replicas: i32,
 }
 
 /// A record to write. The key decides the partition, as Kafka's Java producer does it.
@@ -35,7 +38,12 @@ pub struct NewRecord {
 
 impl Cluster {
     pub fn new(brokers: String) -> Self {
-        Self { brokers }
+        Self::replicated(brokers, 1)
+    }
+
+    /// With so many replicas of every topic that is created.
+    pub fn replicated(brokers: String, replicas: i32) -> Self {
+        Self { brokers, replicas }
     }
 
     pub fn brokers(&self) -> &str {
@@ -59,7 +67,20 @@ impl Cluster {
             .is_ok_and(|metadata| !metadata.brokers().is_empty())
     }
 
-    /// Creates a topic with one replica and waits until clients see its partitions.
+    /// True when so many brokers are known, and every replica that there is has all that is committed.
+    pub fn is_in_sync(&self, brokers: usize) -> bool {
+        let consumer: Result<BaseConsumer, KafkaError> = self.client().create();
+        consumer
+            .and_then(|consumer| consumer.fetch_metadata(None, Duration::from_secs(1)))
+            .is_ok_and(|metadata| {
+                let mut partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+                metadata.brokers().len() == brokers
+                    && partitions
+                        .all(|it| it.leader() >= 0 && it.isr().len() == it.replicas().len())
+            })
+    }
+
+    /// Creates a topic and waits until clients see its partitions.
     pub fn create_topic(&self, name: &str, partitions: usize) -> Result<()> {
         self.create_topic_with(name, partitions, ("cleanup.policy", "delete"))
     }
@@ -73,7 +94,8 @@ impl Cluster {
     ) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         // The sample data's timestamps are years old: with the default retention they would go.
-        let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(1))
+        let replication = TopicReplication::Fixed(self.replicas);
+        let topic = NewTopic::new(name, i32::try_from(partitions)?, replication)
             .set("retention.ms", "-1")
             .set(key, value);
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
@@ -202,15 +224,26 @@ impl Progress {
         through_passing("the topic's ends are known", || self.ask_end())
     }
 
+    /// The last stable offset of every partition.
+    pub fn end_each(&self) -> Result<Vec<(i32, i64)>> {
+        through_passing("the topic's ends are known", || self.ask_end_each())
+    }
+
     fn ask_end(&self) -> Result<i64> {
-        let mut end = 0;
-        for &partition in &self.partitions {
-            end += self
+        let ends = self.ask_end_each()?;
+        Ok(ends.into_iter().map(|(_, end)| end).sum())
+    }
+
+    fn ask_end_each(&self) -> Result<Vec<(i32, i64)>> {
+        // Without asking for the topic a client does not look for a leader in place of one that is gone.
+        self.consumer.fetch_metadata(Some(&self.topic), ANSWER)?;
+        let end = |&partition: &i32| {
+            let (_, end) = self
                 .consumer
-                .fetch_watermarks(&self.topic, partition, ANSWER)?
-                .1;
-        }
-        Ok(end)
+                .fetch_watermarks(&self.topic, partition, ANSWER)?;
+            Ok((partition, end))
+        };
+        self.partitions.iter().map(end).collect()
     }
 
     /// Waits until everything that is in the topic now is committed. `each` is asked meanwhile, so
@@ -279,6 +312,7 @@ fn is_passing(error: &anyhow::Error) -> bool {
                 | RDKafkaErrorCode::CoordinatorLoadInProgress
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::UnknownPartition
         )
     )
 }
@@ -312,7 +346,12 @@ impl Writer {
 
     /// Waits until everything sent is written.
     pub fn flush(&self) -> Result<()> {
-        self.producer.flush(ANSWER)?;
+        self.flush_within(ANSWER)
+    }
+
+    /// The same for brokers that may take their time.
+    pub fn flush_within(&self, deadline: Duration) -> Result<()> {
+        self.producer.flush(deadline)?;
         let failed = self
             .producer
             .context()

@@ -18,6 +18,7 @@ pub struct Conversation {
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
     log: PathBuf,
+    cluster: Cluster,
 }
 
 impl Conversation {
@@ -34,7 +35,13 @@ impl Conversation {
             questions,
             answers,
             log,
+            cluster: cluster.clone(),
         })
+    }
+
+    /// Whom the tool is connected to.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// One line, without its end, for one line.

@@ -274,7 +274,7 @@ impl Ports {
 const PORTS: std::ops::Range<u32> = 15_000..32_000;
 
 /// Binds a port of [`PORTS`]; each process begins somewhere else and never goes back.
-fn bind() -> Result<TcpListener> {
+pub(crate) fn bind() -> Result<TcpListener> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let width = PORTS.end - PORTS.start;
     let first = std::process::id().wrapping_mul(7919);

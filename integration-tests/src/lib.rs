@@ -6,11 +6,13 @@
 
 pub mod accounts;
 pub mod binary;
+pub mod campaign;
 pub mod certificates;
 pub mod cluster;
 pub mod conversation;
 pub mod forecast;
 pub mod kafka;
+pub mod nodes;
 pub mod observation;
 pub mod permissions;
 pub mod process;

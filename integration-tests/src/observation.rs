@@ -183,6 +183,10 @@ impl Load {
         self.series
     }
 
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
     pub fn name(series: u32) -> String {
         format!("cell-{series}")
     }

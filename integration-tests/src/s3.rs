@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::Process;
+use crate::process::{Process, Signal};
 use crate::tools::Tools;
 use crate::worker::Job;
 use crate::{scratch, wait};
@@ -59,6 +59,11 @@ impl S3 {
         .variable("AWS_REGION", "eu-central-1")
         .variable("AWS_ACCESS_KEY_ID", "tests")
         .variable("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
+    }
+
+    /// `Stop` makes it silent: connections are taken and nothing is answered.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
     }
 
     /// The keys of all objects.

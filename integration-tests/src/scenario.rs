@@ -33,6 +33,18 @@ const LOOKS_PER_BURST: u32 = 20;
 /// Records that are written ahead of a group under load.
 const BEHIND_MAX: i64 = 1_000;
 
+/// For what was written to be taken by brokers that were all down for a while.
+const OUTAGE: Duration = Duration::from_mins(2);
+
+/// Sets a flag when dropped, also by a panic: who looks at it must not wait for ever.
+struct Sets<'a>(&'a AtomicBool);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// An input topic that load is written to, and the job under test that reads it.
 #[derive(Debug)]
 pub struct Scenario {
@@ -128,6 +140,47 @@ impl Scenario {
         })
     }
 
+    /// Writes a step of every series each time that `every` has passed while `work` goes on, however far the
+    /// group is and whether or not the brokers take it now. In the end all of it is in the input.
+    pub fn steadily<T>(
+        &mut self,
+        every: Duration,
+        work: impl FnOnce(&Job, &Progress) -> Result<T>,
+    ) -> Result<T> {
+        let Self {
+            job,
+            progress,
+            input,
+            writer,
+            load,
+            ..
+        } = self;
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let writing = scope.spawn(|| -> Result<()> {
+                while !done.load(Ordering::Relaxed) {
+                    let began = wait::now();
+                    for record in load.next_step()? {
+                        writer.send(input, &record)?;
+                    }
+                    wait::until_true("the next step is due", CATCH_UP, || {
+                        Ok(done.load(Ordering::Relaxed) || began.elapsed() >= every)
+                    })?;
+                }
+                writer.flush_within(OUTAGE)
+            });
+            let over = Sets(&done);
+            let worked = work(job, progress);
+            drop(over);
+            let written = writing
+                .join()
+                .map_err(|_panic| anyhow!("the writer panicked"))?;
+            let worked = worked?;
+            written?;
+            Ok(worked)
+        })
+    }
+
     /// Sends SIGSTOP to the job's worker in the middle of a transaction, under load.
     pub fn stop_in_transaction(
         &mut self,
@@ -151,6 +204,21 @@ impl Scenario {
             worker.signal(Signal::Continue)?;
             Ok(false)
         })
+    }
+
+    /// Steps of the load that were written.
+    pub fn steps(&self) -> u32 {
+        self.load.steps()
+    }
+
+    /// How many forecasts every series of the load is due, counted from the step `first` on, of a model that
+    /// asks for `window` slots.
+    pub fn due(&self, first: u32, window: u32) -> BTreeMap<String, usize> {
+        let due = |series| {
+            let count = self.load.due_since(first, series, window, GAP_MAX);
+            (Load::name(series), count)
+        };
+        (0..self.load.series()).map(due).collect()
     }
 
     /// How many records of the load are in the input, where none was left out.
@@ -248,11 +316,9 @@ impl Scenario {
                 "{key} is in two partitions"
             );
         }
-        for series in 0..self.load.series() {
-            let due = self.load.due_since(first, series, WINDOW, GAP_MAX);
-            let name = Load::name(series);
-            let found = counts.remove(name.as_str()).unwrap_or(0);
-            ensure!(found == due, "{name}: {found} forecasts, {due} were due");
+        for (series, due) in self.due(first, WINDOW) {
+            let found = counts.remove(series.as_str()).unwrap_or(0);
+            ensure!(found == due, "{series}: {found} forecasts, {due} were due");
         }
         ensure!(
             counts.is_empty(),

@@ -17,10 +17,25 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     let swept = SWEPT.get_or_init(|| sweep().map_err(|error| format!("{error:#}")));
     swept.as_ref().map_err(|error| anyhow!("{error}"))?;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let mine = env::temp_dir().join(format!("{PREFIX}{}", process::id()));
-    let folder = mine.join(format!("{name}-{count}"));
+    let folder = mine().join(format!("{name}-{count}"));
     fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+fn mine() -> PathBuf {
+    env::temp_dir().join(format!("{PREFIX}{}", process::id()))
+}
+
+/// Puts everything that this process has made where no later one removes it.
+pub fn keep() -> Result<PathBuf> {
+    let kept = env::temp_dir().join(format!("foretell-kept-{}", process::id()));
+    fs::rename(mine(), &kept)?;
+    Ok(kept)
+}
+
+/// Removes everything that this process has made.
+pub fn clear() -> Result<()> {
+    Ok(fs::remove_dir_all(mine())?)
 }
 
 fn sweep() -> Result<()> {

@@ -88,6 +88,13 @@ impl Job {
         })
     }
 
+    /// Another group with its own output topics, which whoever calls it creates.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// With a model of the repository, by its path from the root.
     pub fn model(mut self, path: &str) -> Result<Self> {
         self.model = in_repository(path)?;
@@ -151,6 +158,11 @@ impl Job {
 
     pub fn dead_letters(&self) -> String {
         format!("{}-dead-letters", self.name)
+    }
+
+    /// The input topic.
+    pub fn observations(&self) -> &str {
+        &self.observations
     }
 
     /// The consumer group.
@@ -228,7 +240,7 @@ impl Job {
             text,
             r#"
 [kafka]
-brokers = [{brokers:?}]
+brokers = {brokers:?}
 group_id = {group:?}
 session_timeout = "6s"
 [worker]
@@ -256,7 +268,7 @@ wire_format = "{output}"
 listen = "127.0.0.1:{port}"
 {registry}
 "#,
-            brokers = self.brokers,
+            brokers = self.brokers.split(',').collect::<Vec<_>>(),
             group = self.name,
             observations = self.observations,
             forecasts = self.forecasts(),
@@ -307,7 +319,6 @@ impl Worker {
         Ok((status.parse()?, body.to_owned()))
     }
 
-    /// Fails with the end of the log if the worker has ended.
     /// The value of a metric, named with its labels as /metrics prints it.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let (_, text) = self.get("/metrics")?;
@@ -317,6 +328,7 @@ impl Worker {
         Ok(line.with_context(|| format!("no {name}"))?.parse()?)
     }
 
+    /// Fails with the end of the log if the worker has ended.
     pub fn ensure_alive(&mut self) -> Result<()> {
         self.process.ensure_alive()
     }

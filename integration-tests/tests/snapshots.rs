@@ -1,10 +1,11 @@
 //! Snapshots: killed workers come back from them, and whatever happens to them costs time and no forecast.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::campaign::snapshots::{damage, stored};
 use integration_tests::s3::S3;
 use integration_tests::scenario::{BURST, Scenario, WORKER, stop};
 use integration_tests::tools::Tools;
@@ -23,24 +24,6 @@ fn scenario(name: &str, location: &Path) -> Result<Scenario> {
             .set("SNAPSHOTS__INTERVAL", "1s")
             .set("KAFKA__STATIC_MEMBERSHIP", "true")
     })
-}
-
-/// The snapshots below a folder, the newest of each partition last.
-fn stored(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "arrow") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// What pyarrow and xxhash make of a snapshot.
@@ -142,20 +125,6 @@ fn damaged_snapshots_are_named_and_passed_over() -> Result<()> {
     scenario.catch_up(std::slice::from_mut(&mut successor))?;
     stop(successor)?;
     scenario.ensure_output_as_undisturbed()
-}
-
-/// Another kind of damage for each.
-fn damage(path: &Path, index: usize) -> Result<()> {
-    let mut bytes = fs::read(path)?;
-    let middle = bytes.len() / 2;
-    match index % 4 {
-        0 => bytes[middle] ^= 0x10,
-        1 => bytes.truncate(middle),
-        2 => bytes.clear(),
-        _ => bytes.fill(b'x'),
-    }
-    fs::write(path, bytes)?;
-    Ok(())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::time::Instant;
 
@@ -25,6 +26,32 @@ pub(super) fn until_answered<T>(
                 if is_unanswered(error) && began.elapsed() < POSITION_TIMEOUT && wanted() => {}
             Ok(_) | Err(_) => return answer,
         }
+    }
+}
+
+/// The same for a question to the leader of a partition.
+///
+/// What a client was told of a topic it keeps for a quarter of an hour, and where the leader in it is a broker
+/// that is gone it answers at once that there is none: nothing but a question for the topic makes it look again.
+pub(super) fn until_leader_answers<T>(
+    (consumer, topic): (&BaseConsumer, &str),
+    ask: impl Fn(Duration) -> KafkaResult<T>,
+    wanted: &dyn Fn() -> bool,
+) -> KafkaResult<T> {
+    let ask = |timeout| match ask(timeout) {
+        Err(error) if has_no_leader(&error) => {
+            consumer.fetch_metadata(Some(topic), timeout)?;
+            ask(timeout)
+        }
+        answer @ (Ok(_) | Err(_)) => answer,
+    };
+    until_answered(ask, wanted)
+}
+
+fn has_no_leader(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::LeaderNotAvailable) => true,
+        Some(_) | None => false,
     }
 }
 

@@ -12,7 +12,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 
-use super::answer::until_answered;
+use super::answer::{until_answered, until_leader_answers};
 use super::client::ClientSettings;
 use super::failure::is_damaged;
 use super::hooks::check_elements;
@@ -205,12 +205,14 @@ impl Replayer {
             self.consumer
                 .fetch_watermarks(&self.topic, partition.0, timeout)
         };
-        let (low, high) = until_answered(ask, wanted).map_err(|error| ReplayError::Position {
-            topic: self.topic.clone(),
-            partition,
-            what: "the ends of the log",
-            error,
-        })?;
+        let leader = (&self.consumer, self.topic.as_str());
+        let (low, high) =
+            until_leader_answers(leader, ask, wanted).map_err(|error| ReplayError::Position {
+                topic: self.topic.clone(),
+                partition,
+                what: "the ends of the log",
+                error,
+            })?;
         let position = |offset| NextOffset::new(offset).unwrap_or(NextOffset::ZERO);
         Ok((position(low), position(high)))
     }
@@ -261,7 +263,8 @@ impl Replayer {
                 .offsets_for_times(asked.clone(), timeout)
                 .and_then(|answer| check_elements(&answer).map(|()| answer))
         };
-        let answer = until_answered(ask, wanted).map_err(failed)?;
+        let leader = (&self.consumer, self.topic.as_str());
+        let answer = until_leader_answers(leader, ask, wanted).map_err(failed)?;
         Ok(answer
             .elements()
             .first()

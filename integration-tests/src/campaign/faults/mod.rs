@@ -1,0 +1,47 @@
+//! Every fault that there is, in the order in which they are run.
+
+mod brokers;
+mod failpoints;
+mod kills;
+mod members;
+mod models;
+mod network;
+mod records;
+mod snapshots;
+
+use super::Fault;
+
+/// All of them.
+pub const FAULTS: &[Fault] = &[
+    kills::AT_RANDOM,
+    failpoints::BEFORE_BEGIN,
+    failpoints::IN_PRODUCE,
+    failpoints::AFTER_PRODUCE,
+    failpoints::AFTER_OFFSETS,
+    failpoints::BEFORE_COMMIT,
+    failpoints::AFTER_COMMIT,
+    failpoints::IN_REVOKE,
+    failpoints::IN_REPLAY,
+    network::LATE_COMMIT,
+    network::LATE_OFFSETS,
+    network::LOST,
+    network::CUT,
+    network::TIMED_OUT,
+    network::ZOMBIE,
+    network::TWIN,
+    members::CHURN,
+    snapshots::BEFORE_SNAPSHOT,
+    snapshots::IN_SNAPSHOT,
+    snapshots::DAMAGED,
+    snapshots::FUTURE,
+    members::PAUSED,
+    models::HANGS,
+    records::ABORTED,
+    kills::AT_RANDOM_ON_THREE,
+    brokers::LEADER,
+    brokers::REBALANCE,
+    brokers::TRANSACTION_COORDINATOR,
+    brokers::GROUP_COORDINATOR,
+    brokers::ROLLING_RESTART,
+    brokers::ALL_DOWN,
+];
