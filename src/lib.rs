@@ -21,6 +21,7 @@ pub mod snapshot;
 
 pub mod partition;
 
+pub mod heap;
 pub mod http;
 pub mod shutdown;
 

@@ -25,6 +25,8 @@ pub enum Task {
     Admin,
     /// Keeps the histograms of the metrics small between scrapes.
     MetricsUpkeep,
+    /// Gives back memory that nothing uses.
+    HeapUpkeep,
     /// Publishes the data of the demo.
     Publisher,
     /// Reads and shows what comes of the demo, and ends it.
@@ -234,6 +236,7 @@ impl fmt::Display for Task {
             Self::Worker => "worker",
             Self::Admin => "admin",
             Self::MetricsUpkeep => "metrics-upkeep",
+            Self::HeapUpkeep => "heap-upkeep",
             Self::Publisher => "publisher",
             Self::Watcher => "watcher",
         })

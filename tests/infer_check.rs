@@ -10,8 +10,10 @@
 mod models;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use foretell::app::check_in_time;
+use foretell::domain::RunDeadline;
 use foretell::infer::{
     BATCH_SIZES, Batching, Check, CheckError, Forecaster, Package, PackageError, Runtime, TOLERANCE,
 };
@@ -22,7 +24,7 @@ fn now() -> Instant {
 }
 
 fn check(name: &str) -> Result<Check, CheckError> {
-    foretell::infer::check(&runtime(), &package(name), now)
+    foretell::infer::check(&runtime(), &package(name), now, |_| {})
 }
 
 /// The message of a package that is refused at any stage.
@@ -30,7 +32,7 @@ fn check(name: &str) -> Result<Check, CheckError> {
 fn refused(name: &str) -> String {
     match Package::read(&path(name)) {
         Err(error) => error.to_string(),
-        Ok(package) => foretell::infer::check(&runtime(), &package, now)
+        Ok(package) => foretell::infer::check(&runtime(), &package, now, |_| {})
             .unwrap_err()
             .to_string(),
     }
@@ -226,7 +228,7 @@ fn find(bytes: &[u8], part: &[u8]) -> usize {
 #[test]
 fn a_forecaster_is_made_as_the_check_says() {
     let package = package("batch_mean");
-    let found = foretell::infer::check(&runtime(), &package, now).unwrap();
+    let found = foretell::infer::check(&runtime(), &package, now, |_| {}).unwrap();
     let mut forecaster = Forecaster::new(&runtime(), Arc::clone(&package), found.batching).unwrap();
     let example = &package.contract().examples()[0];
     let rows = [(example.values.as_slice(), example.origin_ms); 2];
@@ -246,4 +248,19 @@ fn a_forecaster_is_made_as_the_check_says() {
         Batching::Together
     );
     assert_eq!(forecaster.package().digest().len(), 64);
+}
+
+#[test]
+fn a_model_that_hangs_in_its_own_example_is_refused_in_time() {
+    // The first example's newest value is one at which it hangs.
+    let mut file = std::fs::read(path("hangs_on_some")).unwrap();
+    let (value, mark) = (b"162588014.058", b"999999999e+11");
+    let found = file.windows(value.len()).position(|it| it == value);
+    file[found.unwrap()..][..mark.len()].copy_from_slice(mark);
+    let package = Package::from_bytes(file).unwrap();
+    let deadline = RunDeadline(Duration::from_millis(200));
+    let refused = check_in_time(&runtime(), &package, deadline).unwrap();
+    let said = refused.unwrap_err().to_string();
+    assert!(said.starts_with("example 0 gave no forecast"), "{said}");
+    assert!(said.contains("worker.run_deadline"), "{said}");
 }

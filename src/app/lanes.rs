@@ -6,12 +6,13 @@ use std::sync::mpsc::SyncSender;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::model::Loaded;
-use super::watchdog::{HungLane, Watchdog, Watched};
+use super::watchdog::{Watchdog, Watched};
 use super::{LANE_COMMANDS_MAX, StartError, Wiring, wall_clock};
 use crate::consume::PollCommand;
 use crate::domain::RunDeadline;
 use crate::partition::{
-    AssignerInput, CutSettings, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse, Rescue,
+    AssignerInput, CutSettings, HungLane, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse,
+    Rescue,
 };
 use crate::produce::{CommitterInput, ForecastEncoder, ForecastFormat, Room};
 use crate::registry::Schemas;

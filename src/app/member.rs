@@ -6,9 +6,8 @@ use std::sync::mpsc::SyncSender;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tracing::warn;
 
-use crate::consume::{Group, PollCommand};
+use crate::consume::{Group, PollCommand, reassign};
 use crate::domain::{Epoch, PartitionId};
 use crate::produce::Membership;
 
@@ -42,9 +41,6 @@ impl Membership for Member {
     }
 
     fn reassign(&self, partition: PartitionId, epoch: Epoch) {
-        let command = PollCommand::Reassign { partition, epoch };
-        if self.poller.send(command).is_err() {
-            warn!(%partition, "a partition was to be restored while the worker stops");
-        }
+        reassign(&self.poller, partition, epoch);
     }
 }

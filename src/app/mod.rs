@@ -32,8 +32,8 @@ use crate::consume::{
 };
 use crate::ownership::Ownership;
 use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, CutSettings, RestoreJob, RestoreSettings, Restorer,
-    Roster,
+    Assigner, AssignerInput, AssignerSettings, CutSettings, HungLane, RestoreJob, RestoreSettings,
+    Restorer, Roster,
 };
 use crate::produce::{CommitsFailing, Committer, CommitterInput, CommitterSettings};
 use crate::snapshot::{StoreSettings, Uploads};
@@ -48,7 +48,7 @@ pub use settings::{
     client as client_settings, decoder, fold_hash, registry as registry_settings,
     restore as restore_settings, windows,
 };
-pub use watchdog::{HungLane, stop_overdue};
+pub use watchdog::{check_in_time, stop_overdue};
 
 use threads::{End, Ended, Threads};
 
@@ -139,6 +139,7 @@ impl App {
             poller: to_poller.clone(),
             committer: to_committer,
             roster,
+            hung: hung.clone(),
             queue: settings::queue(config),
         });
         wiring.threads.run("assigner", move || assigner.run())?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::StartError;
+use super::{StartError, check_in_time};
 use crate::config::{Config, Environment};
-use crate::domain::Timestamp;
+use crate::domain::{RunDeadline, Timestamp};
 use crate::infer::{
-    Batch, Batching, Binding, Forecaster, Package, Places, Runtime, WindowFeatures, check,
+    Batch, Batching, Binding, Forecaster, Package, Places, Runtime, WindowFeatures,
 };
 use crate::partition::ServingModel;
 use crate::telemetry::metrics;
@@ -37,8 +37,9 @@ pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded,
         path: path(),
         error,
     })?;
-    let now = || tokio::time::Instant::now().into_std();
-    let checked = check(&runtime, &package, now).map_err(|error| StartError::Check {
+    let deadline = RunDeadline(config.worker.run_deadline);
+    let checked = check_in_time(&runtime, &package, deadline)?;
+    let checked = checked.map_err(|error| StartError::Check {
         path: path(),
         error,
     })?;

@@ -4,6 +4,7 @@
 //! librdkafka knows nothing of lanes: as long as the poll thread polls, the worker stays in its group.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,25 +12,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::domain::{PartitionId, RunDeadline};
-use crate::infer::RunWatch;
-use crate::partition::{LaneHealth, LaneWatch, Look, Pulse, WatchLimits};
+use crate::infer::{Check, CheckError, Package, RunWatch, Runtime, check};
+use crate::partition::{HungLane, LaneHealth, LaneWatch, Look, Pulse, WatchLimits};
 use crate::telemetry::metrics;
 
 /// How often the age of a round is published.
 const AGE_EVERY: Duration = Duration::from_secs(1);
 /// Ticks that count at most between two looks: the sleeps of a busy machine are late by one or two.
 const TICKS_MAX: u32 = 4;
-
-/// A lane that hangs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HungLane {
-    pub lane: usize,
-    pub partitions: Vec<PartitionId>,
-    /// When its round began.
-    pub since: Instant,
-    /// In a run of the model.
-    pub in_run: bool,
-}
 
 /// A lane hangs for longer than a worker may.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +182,23 @@ pub(super) fn list(partitions: &[PartitionId]) -> String {
     }
     let numbers: Vec<_> = partitions.iter().map(ToString::to_string).collect();
     numbers.join(", ")
+}
+
+/// Checks a package as a worker does: runs that take longer than `deadline` are stopped.
+///
+/// # Errors
+/// When the thread that stops them cannot be started.
+pub fn check_in_time(
+    runtime: &Runtime,
+    package: &Arc<Package>,
+    deadline: RunDeadline,
+) -> io::Result<Result<Check, CheckError>> {
+    let mut watching = Ok(());
+    let now = || Instant::now().into_std();
+    let checked = check(runtime, package, now, |forecaster| {
+        watching = stop_overdue(forecaster.watch(deadline), deadline);
+    });
+    watching.map(|()| checked)
 }
 
 /// Stops the runs of a model that is no lane's, as a worker would, on a thread that ends with the model.

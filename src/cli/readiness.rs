@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, HungLane, RegistryHealth};
+use crate::app::{App, RegistryHealth};
 use crate::http::{Hung, Readiness};
-use crate::partition::Roster;
+use crate::partition::{HungLane, Roster};
 use crate::produce::CommitsFailing;
 use crate::registry::{Holds, Trouble};
 

@@ -16,6 +16,7 @@ use super::readiness::{Facts, RegistryFacts};
 use super::{ConfigFile, Failure};
 use crate::app::{self, App, NoAnswer, RegistryHealth};
 use crate::config::{Config, Environment, LogFormat};
+use crate::heap;
 use crate::http::{Admin, Answer, Asked, Explainer, Readiness, Server, router};
 use crate::shutdown::{Signals, Task, TaskError, Tasks, leave};
 use crate::telemetry::{self, Exposition};
@@ -86,6 +87,7 @@ pub(super) async fn serve(
     let drained = CancellationToken::new();
     tasks.spawn(Task::Admin, server.serve(admin, drained.clone()));
     tasks.spawn(Task::MetricsUpkeep, exposition.keep_up(tasks.drain_token()));
+    tasks.spawn(Task::HeapUpkeep, heap::keep_small(tasks.drain_token()));
 
     let grace = config.worker.grace_period + GRACE_MARGIN;
     let registry = RegistryHealth::default();

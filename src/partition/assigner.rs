@@ -16,6 +16,7 @@ use super::assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
 use super::at_hand::{Kept, RestoreJob};
 use super::keeping::Keeping;
 use super::lane::LaneCommand;
+use super::pulse::HungLane;
 use super::restore::{Opening, RestoreError, Restored};
 use super::serving::Serving;
 use crate::consume::{Assigned, PollCommand, QueueLimits, RebalanceEvent, queue};
@@ -44,6 +45,8 @@ pub struct AssignerSettings {
     pub poller: SyncSender<PollCommand>,
     pub committer: mpsc::Sender<CommitterInput>,
     pub roster: watch::Sender<Roster>,
+    /// Lanes that take no partition while others can.
+    pub hung: watch::Receiver<Vec<HungLane>>,
     pub queue: QueueLimits,
 }
 
@@ -148,6 +151,10 @@ impl Assigner {
             assigned: restored.assigned,
             commits_start: restored.opening.is_some(),
         };
+        let hung = self.settings.hung.borrow();
+        let lanes = hung.iter().map(|one| one.lane).collect();
+        drop(hung);
+        self.assignment.avoid(lanes);
         let goods = Goods {
             restored: Some(restored),
             released: None,
@@ -204,7 +211,6 @@ impl Assigner {
         let mut start = OutputBatch::new(partition, epoch, restored.position);
         if let Some(Opening::Gap(gap)) = &restored.opening {
             gap.push(&mut start);
-            metrics::skipped(gap.offsets());
         }
         start.metadata = restored.step.metadata(restored.position).encode();
         self.settings

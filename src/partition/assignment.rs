@@ -4,7 +4,7 @@
 //! [`Assignment::apply`] takes an event and gives commands, which are to be carried out in order.
 //! `assigner` carries them out; the simulation carries out the same ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::consume::Assigned;
 use crate::domain::{Epoch, PartitionId};
@@ -69,6 +69,7 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Assignment {
     lanes: usize,
+    hung: BTreeSet<usize>,
     phases: BTreeMap<PartitionId, Phase>,
     joined: bool,
 }
@@ -78,6 +79,7 @@ impl Assignment {
     pub fn new(lanes: usize) -> Self {
         Self {
             lanes,
+            hung: BTreeSet::new(),
             phases: BTreeMap::new(),
             joined: false,
         }
@@ -109,6 +111,11 @@ impl Assignment {
                 commits_start,
             } => self.serve(assigned, commits_start),
         }
+    }
+
+    /// From now on no partition goes to these lanes, which hang, while there are others.
+    pub fn avoid(&mut self, hung: BTreeSet<usize>) {
+        self.hung = hung;
     }
 
     /// True while the partition is restored or served.
@@ -167,7 +174,9 @@ impl Assignment {
 
     fn least_loaded(&self) -> usize {
         let load = |lane: usize| self.served().filter(|at| *at == lane).count();
-        (0..self.lanes).min_by_key(|lane| load(*lane)).unwrap_or(0)
+        (0..self.lanes)
+            .min_by_key(|lane| (self.hung.contains(lane), load(*lane)))
+            .unwrap_or(0)
     }
 
     fn served(&self) -> impl Iterator<Item = usize> {

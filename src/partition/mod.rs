@@ -40,7 +40,7 @@ pub use model::ServingModel;
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER, deadline};
 pub use plan::{Planned, plan};
 pub use published::{About, ModelText};
-pub use pulse::Pulse;
+pub use pulse::{HungLane, Pulse};
 pub use rebuild::{
     AskSchema, AtHand, Finding, Fresh, Proof, ReadRange, RebuildPlan, Rebuilt, Sources, Unusable,
     Watched, rebuild, rebuild_from, rebuild_watched,

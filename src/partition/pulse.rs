@@ -4,7 +4,20 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use crate::domain::PartitionId;
+
+/// A lane that hangs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HungLane {
+    pub lane: usize,
+    pub partitions: Vec<PartitionId>,
+    /// When its round began.
+    pub since: Instant,
+    /// In a run of the model.
+    pub in_run: bool,
+}
 
 /// Both sides of it. Cheap to clone.
 #[derive(Clone, Debug, Default)]

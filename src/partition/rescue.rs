@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
-use crate::consume::PollCommand;
+use crate::consume::{PollCommand, reassign};
 use crate::domain::{Epoch, PartitionId};
 use crate::telemetry::metrics;
 
@@ -77,11 +77,7 @@ impl Rescue {
                 panic: panic.to_owned(),
             });
         }
-        let command = PollCommand::Reassign { partition, epoch };
-        // Its queue holds a command for every partition there can be.
-        if self.poller.try_send(command).is_err() {
-            warn!(%partition, "a partition was to be restored while the worker stops");
-        }
+        reassign(&self.poller, partition, epoch);
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ pub struct Gap(pub SourceRange);
 
 impl Gap {
     /// How many offsets are missing; a log has holes, so there may have been fewer records.
-    pub fn offsets(&self) -> u64 {
+    fn offsets(&self) -> u64 {
         u64::try_from(self.0.to.get().saturating_sub(self.0.from.get())).unwrap_or(0)
     }
 
@@ -120,6 +120,7 @@ impl Gap {
             to,
         } = &self.0;
         batch.from = *from;
+        batch.skipped = self.offsets();
         batch.push(Destination::DeadLetters, None, |_empty| {});
         batch.header(REASON_HEADER, Some(GAP_REASON.as_bytes()));
         let detail = format!("offsets {from} to below {to} were deleted before they were read");

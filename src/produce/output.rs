@@ -27,6 +27,8 @@ pub struct OutputBatch {
     pub outcomes: OutcomeCounts,
     /// Record timestamp of the newest record, for the age of what is committed.
     pub newest: Option<Timestamp>,
+    /// Offsets before it whose records were deleted before they were read.
+    pub skipped: u64,
     /// Told when the batch is committed.
     pub progress: Progress,
     outputs: RecordArena<Destination>,
@@ -62,6 +64,7 @@ impl OutputBatch {
             metadata: String::new(),
             outcomes: OutcomeCounts::default(),
             newest: None,
+            skipped: 0,
             progress: Progress::at(from),
             outputs: RecordArena::default(),
         }

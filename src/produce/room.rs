@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes of one permit.
 const GRAIN: usize = 1 << 10;
 /// Permits of a worker: one commit of the largest size under way, and the next one gathering.
-const GRAINS: u32 = 128 << 10;
+const GRAINS: u32 = 32 << 10;
 
 /// The room that all lanes of a worker share.
 #[derive(Clone, Debug)]

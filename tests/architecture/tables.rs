@@ -1,7 +1,7 @@
 //! The layout as tables: which room imports which, where each outside library and each word belongs.
 
 /// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
-pub(crate) const ROOMS: [(&str, &[&str]); 19] = [
+pub(crate) const ROOMS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("ownership", &["domain"]),
@@ -37,6 +37,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 19] = [
         ],
     ),
     ("http", &["domain", "telemetry"]),
+    ("heap", &[]),
     ("shutdown", &[]),
     (
         "app",
@@ -68,6 +69,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 19] = [
             "partition",
             "produce",
             "registry",
+            "heap",
             "shutdown",
             "telemetry",
             "window",
@@ -163,10 +165,11 @@ pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
         &[
             "consume/group_metadata.rs",
             "consume/raw_headers.rs",
+            "heap.rs",
             "shutdown.rs",
         ],
         "rdkafka has no getters for the group's generation, and panics on some headers; std's exit \
-         runs the libraries' handlers",
+         runs the libraries' handlers, and it cannot ask the allocator for what it keeps",
     ),
     (
         "begin_transaction",

@@ -9,12 +9,13 @@ use std::time::Duration;
 use foretell::consume::{Assigned, PollCommand, RebalanceEvent};
 use foretell::domain::{CommitMetadata, Epoch, PartitionId};
 use foretell::partition::{
-    Assigner, AssignerError, AssignerInput, AssignerSettings, Kept, LaneCommand, LaneHandle,
-    Opening, RestoreError, RestoreJob, Restored, Roster,
+    Assigner, AssignerError, AssignerInput, AssignerSettings, HungLane, Kept, LaneCommand,
+    LaneHandle, Opening, RestoreError, RestoreJob, Restored, Roster,
 };
 use foretell::produce::CommitterInput;
 use foretell::window::{Table, WindowConfig};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::rig::{self, LIMITS, next};
 
@@ -28,6 +29,7 @@ struct Running {
     poller: Receiver<PollCommand>,
     committer: mpsc::Receiver<CommitterInput>,
     roster: watch::Receiver<Roster>,
+    hangs: watch::Sender<Vec<HungLane>>,
     thread: JoinHandle<Result<(), AssignerError>>,
 }
 
@@ -37,6 +39,7 @@ fn start(lanes: usize) -> Running {
     let (to_poller, poller) = sync_channel(100);
     let (to_committer, committer) = mpsc::channel(100);
     let (roster_sender, roster) = watch::channel(Roster::default());
+    let (hangs, hung) = watch::channel(Vec::new());
     let (handles, lanes) = (0..lanes)
         .map(|_| {
             let (commands, lane) = mpsc::channel(100);
@@ -51,6 +54,7 @@ fn start(lanes: usize) -> Running {
         poller: to_poller,
         committer: to_committer,
         roster: roster_sender,
+        hung,
         queue: LIMITS,
     });
     Running {
@@ -60,6 +64,7 @@ fn start(lanes: usize) -> Running {
         poller,
         committer,
         roster,
+        hangs,
         thread: std::thread::spawn(move || assigner.run()),
     }
 }
@@ -357,4 +362,30 @@ fn no_hook_waits_for_an_assigner_that_has_ended() {
     assert!(matches!(ended, Err(AssignerError::Restore(_))), "{ended:?}");
     drop(running.inputs);
     assert_eq!(wait.recv_timeout(DEADLINE), DISCONNECTED);
+}
+
+#[test]
+fn a_lane_that_hangs_takes_no_partition_while_another_one_can() {
+    let running = start(2);
+    let hung = |lane| HungLane {
+        lane,
+        partitions: Vec::new(),
+        since: Instant::now(),
+        in_run: true,
+    };
+    running.assign(&[one(1, 1), one(2, 1), one(3, 1)]);
+    running.hangs.send_replace(vec![hung(0)]);
+    running.restored(one(1, 1), false);
+    running.restored(one(2, 1), false);
+    // The roster says when both are served.
+    let mut roster = running.roster.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let served = runtime.block_on(roster.wait_for(|it| it.serving == 2));
+    drop(served.unwrap());
+    running.hangs.send_replace(vec![hung(0), hung(1)]);
+    running.restored(one(3, 1), false);
+    let ended = running.stop();
+    assert_eq!((ended.lanes[0].len(), ended.lanes[1].len()), (1, 2));
 }

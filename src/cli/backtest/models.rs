@@ -7,14 +7,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::report::{LAST_VALUE, SEASONAL};
-use crate::app::{onnxruntime_places, stop_overdue, windows};
+use crate::app::{check_in_time, onnxruntime_places, stop_overdue, windows};
 use crate::config::{Config, Environment, Worker};
 use crate::domain::{Grid, GridError, RunDeadline};
 use crate::infer::{
-    Batching, Binding, Contract, Forecaster, Package, Runtime, RuntimeError, WindowFeatures, check,
+    Batching, Binding, Contract, Forecaster, Package, Runtime, RuntimeError, WindowFeatures,
 };
 use crate::window::{WindowConfig, WindowConfigError, WindowSettings};
 
@@ -131,7 +129,7 @@ pub fn load(
         let Some(binding) = refusals.take(file, package.contract().bind(&kept)) else {
             continue;
         };
-        let checked = check(&runtime, &package, || Instant::now().into_std());
+        let checked = check_in_time(&runtime, &package, deadline)?;
         let Some(batching) = refusals.take(file, checked).map(|check| check.batching) else {
             continue;
         };

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use crate::app::onnxruntime_places;
+use crate::app::{check_in_time, onnxruntime_places};
 use crate::cli::findings::{Findings, chain};
 use crate::config::{Config, Environment};
-use crate::infer::{
-    Batching, Contract, Package, PackageError, Runtime, WindowFeatures, check as prove,
-};
+use crate::domain::RunDeadline;
+use crate::infer::{Batching, Contract, Package, PackageError, Runtime, WindowFeatures};
 
 /// The package that the configuration names, without loading the model.
 pub(in crate::cli) fn contract(config: &Config) -> Result<Arc<Package>, PackageError> {
@@ -80,7 +77,12 @@ pub(super) fn run(
         Ok(runtime) => runtime,
         Err(error) => return findings.error("ONNX Runtime", chain(&error)),
     };
-    match prove(&runtime, package, || Instant::now().into_std()) {
+    let deadline = RunDeadline(config.worker.run_deadline);
+    let proven = match check_in_time(&runtime, package, deadline) {
+        Ok(proven) => proven,
+        Err(error) => return findings.error(&place, chain(&error)),
+    };
+    match proven {
         Ok(proven) => {
             let examples = proven.examples.len();
             findings.note(

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use tokio::time::Instant;
 
 use super::{Failure, output};
-use crate::app::onnxruntime_places;
-use crate::config::{Config, Environment};
-use crate::infer::{Package, Runtime, WindowFeatures, check};
+use crate::app::{check_in_time, onnxruntime_places};
+use crate::config::{Config, Environment, Worker};
+use crate::domain::RunDeadline;
+use crate::infer::{Package, Runtime, WindowFeatures};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -86,8 +86,11 @@ fn run_check(arguments: &Arguments, environment: &Environment) -> Result<ExitCod
         bound.map_err(|error| refused(&error))?;
     }
     let runtime = Runtime::load(&onnxruntime_places(environment).candidates())?;
-    let now = || Instant::now().into_std();
-    let checked = check(&runtime, &package, now).map_err(|error| refused(&error))?;
+    let deadline = config
+        .as_ref()
+        .map_or(Worker::RUN_DEADLINE, |it| it.worker.run_deadline);
+    let checked = check_in_time(&runtime, &package, RunDeadline(deadline))?;
+    let checked = checked.map_err(|error| refused(&error))?;
     let mut out = output::stdout();
     write!(out, "{checked}")?;
     if config.is_some() {

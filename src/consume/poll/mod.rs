@@ -4,6 +4,7 @@
 //! over whenever the client's queue runs dry, so a quiet topic has low latency and a busy one large
 //! batches. Back-pressure is a paused partition; the others flow.
 
+mod commands;
 mod errors;
 mod flow;
 
@@ -17,6 +18,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::time::Instant;
 
+pub use self::commands::{PollCommand, reassign};
 use self::flow::Flow;
 use super::failure::PollError;
 use super::group::Group;
@@ -28,27 +30,6 @@ use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timesta
 use crate::permission::Refusals;
 use crate::telemetry::Progress;
 use crate::telemetry::metrics;
-
-/// What the poll thread is told to do.
-#[derive(Debug)]
-pub enum PollCommand {
-    /// Read a restored partition from `at` and hand its records to `queue`.
-    Serve {
-        partition: PartitionId,
-        epoch: Epoch,
-        at: NextOffset,
-        queue: QueueSender,
-        progress: Progress,
-    },
-    /// Stop reading a partition whose state cannot be gone on with, and have it taken over anew, if
-    /// it is still of this epoch.
-    Reassign {
-        partition: PartitionId,
-        epoch: Epoch,
-    },
-    /// Leave the group, after the partitions' last commit, and end.
-    Close,
-}
 
 /// Longest sleep in one poll when nothing arrives: bounds how long a command waits.
 const POLL_WAIT: Duration = Duration::from_millis(10);

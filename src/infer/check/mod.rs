@@ -94,7 +94,8 @@ pub enum CheckError {
 
 /// Checks a package.
 ///
-/// `now` tells the time; it serves the measurement only.
+/// `now` tells the time; it serves the measurement only. `loaded` is called with the model before its first
+/// run, for a caller that has its runs watched.
 ///
 /// # Errors
 /// When the model does not load, or an example's forecast is not the expected one.
@@ -102,10 +103,12 @@ pub fn check(
     runtime: &Runtime,
     package: &Arc<Package>,
     now: impl Fn() -> Instant,
+    loaded: impl FnOnce(&mut Forecaster),
 ) -> Result<Check, CheckError> {
     let before = now();
     let mut forecaster = Forecaster::new(runtime, Arc::clone(package), Batching::Together)?;
     let load = now().saturating_duration_since(before);
+    loaded(&mut forecaster);
     let examples = recompute(&mut forecaster)?;
     let bits = match forecaster.batching() {
         Batching::Together => bits::compare(&mut forecaster),

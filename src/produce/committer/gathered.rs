@@ -22,7 +22,7 @@ pub enum CommitterInput {
 /// Output records in one transaction; what is ready beyond it goes into the next one.
 const OUTPUTS_MAX: usize = 100_000;
 /// Output bytes in one transaction.
-const BYTES_MAX: usize = 64 << 20;
+const BYTES_MAX: usize = 16 << 20;
 
 /// Inputs that go into one commit.
 #[derive(Debug, Default)]

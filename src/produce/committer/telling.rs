@@ -28,6 +28,9 @@ impl Committer {
             Report::Took(took) => metrics::commit_seconds(took),
             Report::Committed(batch) => {
                 metrics::committed(&batch.outcomes);
+                if batch.skipped > 0 {
+                    metrics::skipped(batch.skipped);
+                }
                 batch.progress.advance(batch.to, batch.newest);
             }
             Report::Stale(dropped) => {

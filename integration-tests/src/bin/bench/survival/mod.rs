@@ -1,29 +1,28 @@
 //! How long a worker with many series is away after it ended, what its snapshots cost, and how large it is.
 
+mod found;
+mod load;
+
 use std::fs;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::cluster::Cluster;
-use integration_tests::observation::STEP_MS;
-use integration_tests::worker::{GAP_MAX, Job, WINDOW, Worker};
-use integration_tests::{scratch, wait};
+use integration_tests::wait;
+use integration_tests::worker::{Job, Worker};
 
+use self::found::{Away, Found};
+use self::load::Load;
 use crate::cpu;
-use crate::input::{Encoder, Width};
-use crate::table::ratio;
 
-const TOPIC: &str = "observations-survival";
+/// The job and its topic.
+const NAME: &str = "survival";
+/// The same with one partition.
+const ALONE: &str = "survival-alone";
 const SERIES: u32 = 100_000;
 const PARTITIONS: usize = 8;
-/// Observations of each series before anything is measured: all that a window keeps, and one.
-const ROUNDS: u32 = WINDOW + GAP_MAX + 1;
-/// Rounds for what is measured, after those.
-const MORE: i64 = 20;
 /// Series that are observed to see whether a partition is forecast again: some of every partition.
 const FEW: u32 = 1_000;
-/// Processor time of the machine from one snapshot of a partition to its next, by the goal.
-const CPU_BETWEEN_SNAPSHOTS: Duration = Duration::from_mins(2);
 const DEADLINE: Duration = Duration::from_mins(5);
 const STOP: Duration = Duration::from_secs(40);
 const FORECASTS: &str = "foretell_forecasts_total";
@@ -32,75 +31,12 @@ const REPLAYED: &str = "foretell_replayed_records_total";
 const STORED: &str = r#"foretell_snapshots_total{result="stored"}"#;
 const PAUSE_BUCKET: &str = "foretell_snapshot_pause_seconds_bucket{le=\"";
 
-/// The load, one round after the other.
-struct Load {
-    cluster: Cluster,
-    encoder: Encoder,
-    first_ms: i64,
-    rounds: u32,
-}
-
-impl Load {
-    fn new(cluster: &Cluster) -> Result<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the benchmark is a shell: it makes times"
-        )]
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let last = i64::try_from(now.as_millis())? / STEP_MS * STEP_MS;
-        Ok(Self {
-            cluster: cluster.clone(),
-            encoder: Encoder::new(Width::Eleven)?,
-            first_ms: last - (i64::from(ROUNDS) + MORE) * STEP_MS,
-            rounds: 0,
-        })
-    }
-
-    /// One more observation of every series.
-    fn round(&mut self) -> Result<()> {
-        self.of(SERIES)
-    }
-
-    /// One more observation of the first series.
-    fn of(&mut self, series_max: u32) -> Result<()> {
-        let writer = self.cluster.writer()?;
-        let time = self.first_ms + i64::from(self.rounds) * STEP_MS;
-        for series in 0..series_max {
-            let record = self.encoder.record(series, self.rounds, time)?;
-            writer.send(TOPIC, &record)?;
-        }
-        self.rounds += 1;
-        writer.flush()
-    }
-}
-
-/// From the start of a process.
-struct Away {
-    /// To its first committed forecast.
-    first: Duration,
-    /// To all partitions being served.
-    all: Duration,
-    replayed: f64,
-}
-
 /// Measures, and prints what was found.
 #[expect(clippy::print_stderr, reason = "progress of a command line tool")]
 pub(crate) fn main(cluster: &Cluster) -> Result<()> {
-    cluster.create_topic(TOPIC, PARTITIONS)?;
-    let mut load = Load::new(cluster)?;
-    eprintln!("survival: writing {ROUNDS} rounds of {SERIES} series");
-    for _ in 0..ROUNDS {
-        load.round()?;
-    }
-    let snapshots = scratch::folder("survival-snapshots")?;
-    let location = snapshots.to_str().context("a folder that is no text")?;
-    let job = Job::new(cluster, "survival", TOPIC)?
-        .set("WORKER__LANES", "2")
-        .set("WINDOW__FEATURES", &Width::Eleven.features().join(","))
-        .set("SNAPSHOTS__LOCATION", location)
-        .set("SNAPSHOTS__INTERVAL", "1h")
-        .set("KAFKA__SESSION_TIMEOUT", "10s")
-        .set("KAFKA__STATIC_MEMBERSHIP", "true");
+    let alone = alone(cluster)?;
+    let mut load = Load::new(cluster, NAME, PARTITIONS)?;
+    let job = load.job(NAME)?;
 
     eprintln!("survival: filling the windows");
     let mut filling = job.start("a")?;
@@ -116,7 +52,7 @@ pub(crate) fn main(cluster: &Cluster) -> Result<()> {
     let (mut worker, replay) = away(&often)?;
     let stored = wait_stored(&mut worker, 8.0)?;
     let with = cpu_of_a_round(&mut load, &job, &mut worker, Some(stored + 8.0))?;
-    let snapping = memory(&worker, "VmHWM")?;
+    let (steady, at_once) = peaks(&mut load, &mut worker, 8.0)?;
     let pause = longest_pause(&worker)?;
     worker.kill()?;
 
@@ -131,7 +67,9 @@ pub(crate) fn main(cluster: &Cluster) -> Result<()> {
 
     Found {
         filled,
-        snapping,
+        steady,
+        at_once,
+        alone,
         pause,
         snapshots: with.saturating_sub(plain),
         replay,
@@ -141,89 +79,6 @@ pub(crate) fn main(cluster: &Cluster) -> Result<()> {
     }
     .print();
     Ok(())
-}
-
-/// What was measured; memory in bytes.
-struct Found {
-    filled: u64,
-    snapping: u64,
-    pause: f64,
-    /// Processor time of one snapshot of each partition.
-    snapshots: Duration,
-    replay: Away,
-    snapshot: Away,
-    graceful: Duration,
-    killed: Duration,
-}
-
-impl Found {
-    #[expect(clippy::print_stdout, reason = "a command line tool")]
-    fn print(&self) {
-        let slots = u64::from(WINDOW + GAP_MAX);
-        let values = u64::from(SERIES) * slots * 11 * 8;
-        let millions = ratio(values, 1_000_000);
-        let seconds = Duration::as_secs_f64;
-        let rate = self.replay.replayed / seconds(&self.replay.all);
-        println!(
-            "{SERIES} series of {slots} x 11 in {PARTITIONS} partitions, {millions:.0} MB of values"
-        );
-        for (name, value, goal) in [
-            (
-                "memory / values, windows full",
-                ratio(self.filled, values),
-                "",
-            ),
-            (
-                "memory / values, at most, with snapshots",
-                ratio(self.snapping, values),
-                "<= 1.30",
-            ),
-            ("longest pause by a snapshot, s, at most", self.pause, ""),
-            (
-                "CPU of a snapshot of each partition, s",
-                seconds(&self.snapshots),
-                "",
-            ),
-            (
-                "the same every 60 s / two cores",
-                seconds(&self.snapshots) / seconds(&CPU_BETWEEN_SNAPSHOTS),
-                "<= 0.03",
-            ),
-            (
-                "restart to first forecast, snapshot, s",
-                seconds(&self.snapshot.first),
-                "<= 3.00",
-            ),
-            (
-                "restart to all partitions, snapshot, s",
-                seconds(&self.snapshot.all),
-                "",
-            ),
-            (
-                "restart to first forecast, replay, s",
-                seconds(&self.replay.first),
-                "",
-            ),
-            (
-                "restart to all partitions, replay, s",
-                seconds(&self.replay.all),
-                "",
-            ),
-            ("replayed rows/s, from the start on", rate, ">= 500000"),
-            (
-                "SIGTERM to forecasts of its partitions, s",
-                seconds(&self.graceful),
-                "<= 3.00",
-            ),
-            (
-                "kill -9 to forecasts of its partitions, s",
-                seconds(&self.killed),
-                "<= 13.00",
-            ),
-        ] {
-            println!("{name:<45} {value:>12.3}   {goal}");
-        }
-    }
 }
 
 /// Starts a worker, and waits until it does its work.
@@ -277,6 +132,36 @@ fn wait_stored(worker: &mut Worker, least: f64) -> Result<f64> {
         Ok(stored >= least)
     })?;
     Ok(stored)
+}
+
+/// The largest that a worker is whose one partition has all series, while its snapshot is made.
+fn alone(cluster: &Cluster) -> Result<u64> {
+    let mut load = Load::new(cluster, ALONE, 1)?;
+    let job = load.job(ALONE)?;
+    let mut worker = job.clone().set("SNAPSHOTS__INTERVAL", "10s").start("a")?;
+    job.progress()?
+        .wait_for_end(DEADLINE, || worker.ensure_alive())?;
+    let _at = wait_stored(&mut worker, 1.0)?;
+    let (steady, _at_once) = peaks(&mut load, &mut worker, 1.0)?;
+    end(&mut worker)?;
+    Ok(steady)
+}
+
+/// The largest that a worker is in bytes while it takes in rounds and makes a snapshot of each of its
+/// partitions: at a steady load, and where everything comes at once.
+fn peaks(load: &mut Load, worker: &mut Worker, partitions: f64) -> Result<(u64, u64)> {
+    // Begins to measure the peak anew, see proc_pid_clear_refs(5).
+    let forget = |it: &Worker| fs::write(format!("/proc/{}/clear_refs", it.id()), "5");
+    let stored = worker.metric(STORED)?;
+    load.steady_round()?;
+    forget(worker)?;
+    load.steady_round()?;
+    let stored = wait_stored(worker, stored + 2.0 * partitions)?;
+    let steady = memory(worker, "VmHWM")?;
+    forget(worker)?;
+    load.round()?;
+    let _at = wait_stored(worker, stored + partitions)?;
+    Ok((steady, memory(worker, "VmHWM")?))
 }
 
 /// How long it takes after one worker is told to end, and after one is killed, until the other has

@@ -1,0 +1,110 @@
+//! Gives memory back to the system that the allocator keeps though nothing uses it.
+//!
+//! A backlog passes through buffers of librdkafka and of ours that are gone once it is worked off. The C
+//! library keeps what they were made of, spread over the heaps of all threads: with 100,000 series a quarter of
+//! the process (docs/benchmarks.md). Other allocators were no better, as windows are of sizes that they round up.
+
+use std::convert::Infallible;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+/// How often it is looked how large the process is.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How much the process may grow before its heap is looked through: a share of what it was after the last
+/// time, and so many bytes.
+const GROWTH: (usize, usize) = (32, 8 << 20);
+
+/// How large the process was after its heap had been looked through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Trimmed(usize);
+
+impl Trimmed {
+    /// Whether a process of so many resident bytes has grown enough.
+    const fn is_outgrown(self, resident: usize) -> bool {
+        let (share, bytes) = GROWTH;
+        resident > self.0 + self.0 / share + bytes
+    }
+}
+
+/// Looks at the size of the process until `drain`, and gives back what the heap does not use when it has
+/// grown. A thread that allocates may have to wait for it some milliseconds.
+///
+/// # Errors
+/// None.
+pub async fn keep_small(drain: CancellationToken) -> Result<(), Infallible> {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Trimmed::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let looked = tokio::task::spawn_blocking(move || look(last)).await;
+        last = looked.unwrap_or(last);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a shell: it measures how long the heap was locked, for the log alone"
+)]
+fn look(last: Trimmed) -> Trimmed {
+    // Where the system does not say, nothing is done.
+    let Some(before) = resident_bytes() else {
+        return last;
+    };
+    if !last.is_outgrown(before) {
+        return Trimmed(last.0.min(before));
+    }
+    let began = Instant::now();
+    trim();
+    let took = began.elapsed();
+    let after = resident_bytes().unwrap_or(before);
+    debug!(before, after, ?took, "memory given back");
+    Trimmed(after)
+}
+
+/// Bytes of this process in physical memory.
+fn resident_bytes() -> Option<usize> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: usize = line.split_whitespace().next()?.parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+#[cfg(target_env = "gnu")]
+fn trim() {
+    #[expect(unsafe_code, reason = "std has no way to ask the allocator for it")]
+    unsafe extern "C" {
+        // Safe to call at any time: it takes the heaps' own locks.
+        safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+    }
+    let _whether_any_was_released = malloc_trim(0);
+}
+
+/// Other C libraries keep little or have no such call.
+#[cfg(not(target_env = "gnu"))]
+fn trim() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_at_again_when_it_has_grown_by_a_share() {
+        let mebi = 1 << 20;
+        assert!(Trimmed::default().is_outgrown(9 * mebi));
+        let last = Trimmed(640 * mebi);
+        assert!(!last.is_outgrown(668 * mebi));
+        assert!(last.is_outgrown(669 * mebi));
+    }
+}
