@@ -62,7 +62,7 @@ impl Fault {
             name,
             what,
             kind: Kind::OneNode,
-            strikes: 3,
+            strikes: 2,
             shape: |job| job,
             model: LAST_VALUE,
             store: Store::Folder,

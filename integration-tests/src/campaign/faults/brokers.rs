@@ -17,8 +17,7 @@ pub(super) const LEADER: Fault = Fault::new(
     "the broker that leads a partition of the input or the output is killed",
     leader,
 )
-.on_three_nodes()
-.strikes(4);
+.on_three_nodes();
 
 pub(super) const REBALANCE: Fault = Fault::new(
     "leader-gone-and-rebalance",

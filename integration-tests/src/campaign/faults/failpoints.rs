@@ -8,48 +8,56 @@ use crate::proxy::{Action, Api, Rule};
 
 /// The worker that is killed.
 const VICTIM: &str = "a";
+/// In which what was held of a dead worker goes on.
+const WAYS: u32 = 3;
 
 pub(super) const BEFORE_BEGIN: Fault = Fault::new(
     "kill-before-begin",
     "a worker is killed before its coordinator has heard of the transaction",
     before_begin,
 )
-.shape(small_rounds);
+.shape(small_rounds)
+.strikes(WAYS);
 
 pub(super) const IN_PRODUCE: Fault = Fault::new(
     "kill-in-produce",
     "a worker is killed before the broker has the records it produces",
     in_produce,
 )
-.shape(small_rounds);
+.shape(small_rounds)
+.strikes(WAYS);
 
 pub(super) const AFTER_PRODUCE: Fault = Fault::new(
     "kill-after-produce",
     "a worker is killed when the broker has its records",
     after_produce,
 )
-.shape(small_rounds);
+.shape(small_rounds)
+.strikes(WAYS);
 
 pub(super) const AFTER_OFFSETS: Fault = Fault::new(
     "kill-after-send-offsets",
     "a worker is killed when the group's coordinator has its offsets",
     after_offsets,
 )
-.shape(small_rounds);
+.shape(small_rounds)
+.strikes(WAYS);
 
 pub(super) const BEFORE_COMMIT: Fault = Fault::new(
     "kill-before-end-txn",
     "a worker is killed while its EndTxn is under way, which arrives at once, late or never",
     before_commit,
 )
-.shape(small_rounds);
+.shape(small_rounds)
+.strikes(WAYS);
 
 pub(super) const AFTER_COMMIT: Fault = Fault::new(
     "kill-end-txn-answer-lost",
     "a worker is killed when its transaction is committed and before it knows",
     after_commit,
 )
-.shape(small_rounds);
+.shape(small_rounds)
+.strikes(WAYS);
 
 pub(super) const IN_REVOKE: Fault = Fault::new(
     "kill-in-revoke",
@@ -96,7 +104,7 @@ fn kill_at(strike: &mut Strike<'_>, api: Api, action: Action) -> Result<()> {
     held.wait_hits(1, || strike.workers.ensure_alive())?;
     strike.now()?;
     strike.workers.kill(VICTIM)?;
-    match strike.round % 3 {
+    match strike.round % WAYS {
         0 => held.release(),
         1 => {
             strike.workers.start_ready(strike.job, VICTIM)?;

@@ -18,7 +18,7 @@ pub(super) const AT_RANDOM: Fault = Fault::new(
     kill,
 )
 .shape(small_rounds)
-.strikes(10);
+.strikes(6);
 
 pub(super) const AT_RANDOM_ON_THREE: Fault =
     Fault::new("kill-on-three-nodes", "the same on three nodes", kill)

@@ -45,7 +45,7 @@ pub(super) const CUT: Fault = Fault::new(
     cut,
 )
 .shape(small_rounds)
-.strikes(5);
+.strikes(3);
 
 pub(super) const TIMED_OUT: Fault = Fault::new(
     "transaction-timed-out",
