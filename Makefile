@@ -64,7 +64,7 @@ bench: setup setup-integration ## Measure, next to what the parts can do by them
 CHAOS ?=
 
 .PHONY: chaos
-chaos: setup setup-integration ## Strike workers and brokers with every fault there is (about 25 minutes)
+chaos: setup setup-integration ## Strike workers and brokers with every fault there is (tens of minutes)
 	@cargo build $(LOCKED) --bin foretell --bin chaos
 	@$(dir $(WORKER))chaos $(CHAOS)
 
