@@ -8,6 +8,7 @@ pub mod domain;
 pub mod config;
 pub mod ownership;
 pub mod permission;
+pub mod planted;
 pub mod telemetry;
 
 pub mod consume;

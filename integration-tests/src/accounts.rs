@@ -54,10 +54,27 @@ impl Default for Expected {
 
 /// What `foretell verify --json` says.
 #[derive(Debug, Deserialize)]
-struct Verified {
+pub struct Verified {
     clean: bool,
     counts: BTreeMap<String, u64>,
     partitions: Vec<Partition>,
+    /// For people.
+    #[serde(skip)]
+    said: String,
+}
+
+impl Verified {
+    /// How often this was found.
+    pub fn count(&self, finding: &str) -> u64 {
+        self.counts.get(finding).copied().unwrap_or(0)
+    }
+
+    /// Fails unless everything that can be checked is as it should be.
+    pub fn ensure_clean(&self) -> Result<()> {
+        let windows_agree = self.partitions.iter().all(|it| it.windows == "agree");
+        ensure!(self.clean && windows_agree, "verify: {}", self.said);
+        Ok(())
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +93,7 @@ impl Scenario {
     /// The same where something else is to be expected.
     pub fn accounts_of(&self, expected: &Expected) -> Result<Accounts> {
         let verified = self.verify()?;
+        verified.ensure_clean()?;
         let forecasts = read_committed(&self.cluster, &self.job.forecasts())?;
         self.ensure_due(expected, &values_by_key(&forecasts)?)?;
         ensure_in_order(&forecasts)?;
@@ -91,7 +109,7 @@ impl Scenario {
             expected.letters
         );
 
-        let count = |name: &str| verified.counts.get(name).copied().unwrap_or(0);
+        let count = |name: &str| verified.count(name);
         let accounts = Accounts {
             records: verified.partitions.iter().map(|it| it.records).sum(),
             forecasts: u64::try_from(forecasts.len())?,
@@ -111,20 +129,23 @@ impl Scenario {
         Ok(accounts)
     }
 
-    fn verify(&self) -> Result<Verified> {
+    /// Recomputes all that was committed.
+    pub fn verify(&self) -> Result<Verified> {
         // Past any proxy.
         let direct = self.job.clone().brokers(self.cluster.brokers());
         let ran = direct.command(&["verify", "--json"])?.output()?;
-        let said = String::from_utf8_lossy(&ran.stderr);
-        let verified: Verified = serde_json::from_slice(&ran.stdout)
-            .with_context(|| format!("verify: {}\n{said}", ran.status))?;
-        let windows_agree = verified.partitions.iter().all(|it| it.windows == "agree");
-        ensure!(
-            ran.status.success() && verified.clean && windows_agree,
-            "verify: {}\n{said}\n{}",
-            ran.status,
-            String::from_utf8_lossy(&ran.stdout)
+        let (shown, said) = (
+            String::from_utf8_lossy(&ran.stdout),
+            String::from_utf8_lossy(&ran.stderr),
         );
+        let mut verified: Verified = serde_json::from_str(&shown)
+            .with_context(|| format!("verify: {}\n{said}", ran.status))?;
+        ensure!(
+            ran.status.success() == verified.clean,
+            "verify says {shown} and ended with {}",
+            ran.status
+        );
+        verified.said = format!("{}\n{said}\n{shown}", ran.status);
         Ok(verified)
     }
 

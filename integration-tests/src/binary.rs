@@ -1,4 +1,4 @@
-//! Where the `foretell` binary is that the tests run.
+//! Where the `foretell` binaries are that the tests run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,29 @@ pub fn binary() -> Result<&'static Path> {
     binary.as_deref().map_err(|error| anyhow!("{error}"))
 }
 
-fn find_binary() -> Result<PathBuf> {
+/// `foretell` with bugs that can be planted (`src/planted.rs`); built here, as nothing else wants it.
+pub fn binary_with_bugs() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| {
+        let built = profile().and_then(|profile| {
+            let options = [
+                "--features",
+                "foretell/planted-bugs",
+                "--example",
+                WITH_BUGS,
+            ];
+            build(&profile, &options)?;
+            Ok(profile.join("examples").join(WITH_BUGS))
+        });
+        built.map_err(|error| format!("{error:#}"))
+    });
+    binary.as_deref().map_err(|error| anyhow!("{error}"))
+}
+
+const WITH_BUGS: &str = "foretell-with-bugs";
+
+/// The folder of the profile that these tests were built with.
+fn profile() -> Result<PathBuf> {
     // target/PROFILE/deps/TEST or target/PROFILE/BENCH
     let this = env::current_exe()?;
     let folder = this.parent().context("not run by cargo")?;
@@ -28,6 +50,11 @@ fn find_binary() -> Result<PathBuf> {
         Some(name) if name == "deps" => folder.parent().context("not run by cargo")?,
         Some(_) | None => folder,
     };
+    Ok(profile.to_owned())
+}
+
+fn find_binary() -> Result<PathBuf> {
+    let profile = profile()?;
     let binary = profile.join("foretell");
     let root = here().join("..");
     let mut newest = changed(&root.join("Cargo.lock"))?.max(changed(&root.join("Cargo.toml"))?);
@@ -35,10 +62,23 @@ fn find_binary() -> Result<PathBuf> {
     if changed(&binary).is_ok_and(|built| built >= newest) {
         return Ok(binary);
     }
+    build(&profile, &["--bins"])?;
+    Ok(binary)
+}
+
+fn build(profile: &Path, options: &[&str]) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--locked", "--workspace", "--bins"])
-        .current_dir(root);
+        .args(["build", "--locked", "--workspace"])
+        .args(options)
+        .current_dir(here().join(".."));
+    // What cargo tells a test of its package, the build script of ring takes for a change.
+    for (name, _) in env::vars_os() {
+        let told = name.to_str().unwrap_or_default();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
     if profile.file_name() == Some("release".as_ref()) {
         cargo.arg("--release");
     }
@@ -48,7 +88,7 @@ fn find_binary() -> Result<PathBuf> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(binary)
+    Ok(())
 }
 
 fn newest_in(folder: &Path) -> Result<SystemTime> {

@@ -22,6 +22,7 @@ pub mod registry;
 pub mod s3;
 pub mod scenario;
 pub mod scratch;
+pub mod snapshots;
 pub mod tools;
 pub mod transactions;
 pub mod wait;

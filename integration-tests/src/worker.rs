@@ -11,8 +11,10 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use foretell::planted::Bug;
 
 pub use crate::binary::binary;
+use crate::binary::binary_with_bugs;
 use crate::cluster::{Cluster, Progress};
 use crate::observation::{FEATURES, Observations};
 use crate::process::{Process, Signal};
@@ -42,6 +44,7 @@ pub struct Job {
     schemas: PathBuf,
     wire_format: WireFormat,
     overrides: Vec<(String, String)>,
+    has_bugs: bool,
 }
 
 /// What a value begins with, of observations and forecasts alike.
@@ -85,6 +88,7 @@ impl Job {
             schemas,
             wire_format: WireFormat::SingleObject,
             overrides: Vec::new(),
+            has_bugs: false,
         })
     }
 
@@ -152,6 +156,16 @@ impl Job {
         self
     }
 
+    /// With workers that a bug can be planted in, and with that one in them.
+    #[must_use]
+    pub fn planted(mut self, bug: Option<Bug>) -> Self {
+        self.has_bugs = true;
+        match bug {
+            Some(bug) => self.variable("FORETELL_PLANTED_BUG", bug.label()),
+            None => self,
+        }
+    }
+
     pub fn forecasts(&self) -> String {
         format!("{}-forecasts", self.name)
     }
@@ -195,7 +209,12 @@ impl Job {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let config = folder.join("foretell.toml");
         fs::write(&config, self.config(id, port)?)?;
-        let mut command = Command::new(binary()?);
+        let binary = if self.has_bugs {
+            binary_with_bugs()?
+        } else {
+            binary()?
+        };
+        let mut command = Command::new(binary);
         command.arg("run").arg("-c").arg(config);
         command.envs(self.overrides.iter().map(|(name, value)| (name, value)));
         let process = Process::start(&command, &folder.join("worker.log"))?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::campaign::snapshots::{damage, stored};
 use integration_tests::s3::S3;
 use integration_tests::scenario::{BURST, Scenario, WORKER, stop};
+use integration_tests::snapshots::ensure_committed;
 use integration_tests::tools::Tools;
 use integration_tests::worker::Worker;
 use integration_tests::{kafka, scratch, wait};
@@ -66,6 +67,7 @@ fn killed_workers_go_on_from_snapshots_and_nobody_can_tell() -> Result<()> {
         from_snapshots += worker.metric(RESTORES)?;
         until_stored(&mut scenario, &mut worker)?;
         worker.kill()?;
+        ensure_committed(&folder, &scenario.progress)?;
     }
     // Three partitions, three restarts; a partition may have had nothing new since its rebuild offset.
     ensure!(

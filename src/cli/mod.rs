@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand, each thin.
 //!
-//! [`Cli`] is what `main` parses; a subcommand is one variant of [`Command`] and one function that
+//! [`main`] is the life of the process; a subcommand is one variant of [`Command`] and one function that
 //! returns a [`Failure`] whose text says what to do next. Results go to standard output, everything
 //! else to standard error.
 
@@ -35,6 +35,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Environment;
+use crate::shutdown;
 
 pub use failure::Failure;
 
@@ -100,6 +101,25 @@ pub(crate) struct ConfigFile {
     /// The configuration file; every key is explained in config/foretell.toml
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) path: PathBuf,
+}
+
+/// Does what the arguments of the process say; the one way out of it.
+pub fn main(environment: &Environment) -> ExitCode {
+    match Cli::parse().run(environment) {
+        Ok(code) => code,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        // A worker that failed has threads that still run.
+        Err(failure) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "a command that fails tells the person, whatever the log level is"
+            )]
+            {
+                eprintln!("foretell: {failure}");
+            }
+            shutdown::leave(failure.exit_code())
+        }
+    }
 }
 
 impl Cli {

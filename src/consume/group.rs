@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -12,11 +13,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::group_metadata::member_state;
 use super::hooks::{Hooks, check_elements};
 use crate::domain::PartitionId;
+use crate::planted::{Bug, planted};
 
 /// A handle to the group membership of the worker's consumer.
 #[derive(Clone)]
 pub struct Group {
     consumer: Arc<BaseConsumer<Hooks>>,
+    id: String,
     topic: String,
 }
 
@@ -27,6 +30,7 @@ const STABLE_TIMEOUT: Duration = Duration::from_secs(5);
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
+            .field("id", &self.id)
             .field("member", &member_state(&self.consumer))
             .field("topic", &self.topic)
             .finish_non_exhaustive()
@@ -41,8 +45,12 @@ impl fmt::Debug for Group {
 pub struct NotAMember;
 
 impl Group {
-    pub(super) fn new(consumer: Arc<BaseConsumer<Hooks>>, topic: String) -> Self {
-        Self { consumer, topic }
+    pub(super) fn new(consumer: Arc<BaseConsumer<Hooks>>, id: String, topic: String) -> Self {
+        Self {
+            consumer,
+            id,
+            topic,
+        }
     }
 
     /// Group metadata for a transaction.
@@ -51,6 +59,9 @@ impl Group {
     /// When the consumer has no generation or no member id: the broker would take a commit with
     /// those from anybody, so none is made.
     pub fn metadata(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
+        if planted(Bug::CommitsWithoutGeneration) {
+            return of_nobody(&self.id);
+        }
         self.check()?;
         let metadata = self.consumer.group_metadata().ok_or(NotAMember)?;
         // Pair assertion: the membership may have ended between the two calls.
@@ -107,4 +118,12 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// Metadata of a consumer that has never joined, which a bug may commit with.
+fn of_nobody(group_id: &str) -> Result<ConsumerGroupMetadata, NotAMember> {
+    let consumer: KafkaResult<BaseConsumer> =
+        ClientConfig::new().set("group.id", group_id).create();
+    let consumer = consumer.map_err(|_error| NotAMember)?;
+    consumer.group_metadata().ok_or(NotAMember)
 }

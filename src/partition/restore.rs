@@ -18,6 +18,7 @@ use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId};
 use crate::ownership::Ownership;
 use crate::permission::Refusals;
+use crate::planted::{Bug, planted};
 use crate::produce::{Gap, SourceRange};
 use crate::registry::Schemas;
 use crate::snapshot::Shelf;
@@ -188,9 +189,12 @@ impl Restorer {
             (assigned.partition, &log),
             &wanted,
         )?;
-        let Some(Planned { plan, unusable }) = planned else {
+        let Some(Planned { mut plan, unusable }) = planned else {
             return Ok(Some(self.first_start(assigned, &log)?));
         };
+        if planted(Bug::ReplayEmits) {
+            (plan.committed, plan.proof) = (plan.from.offset, None);
+        }
         let committed = plan.committed;
         if let Some(reason) = unusable {
             warn!(
@@ -204,7 +208,7 @@ impl Restorer {
         Ok(Some(Restored {
             assigned,
             step,
-            position: committed,
+            position: served_from(committed),
             opening: None,
         }))
     }
@@ -307,6 +311,13 @@ impl Restorer {
             rebuilt.step
         }))
     }
+}
+
+/// Where the lane goes on: nowhere else, unless that bug is planted.
+fn served_from(committed: NextOffset) -> NextOffset {
+    const BEYOND: i64 = 10;
+    let beyond = planted(Bug::RestoresPastCommit).then(|| committed.get() + BEYOND);
+    beyond.and_then(NextOffset::new).unwrap_or(committed)
 }
 
 /// Counts every attempt and says what a person should know of them.

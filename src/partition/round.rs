@@ -14,6 +14,7 @@ use crate::decode::Undecodable;
 use crate::domain::{
     NextOffset, Offset, Outcome, OutcomeCounts, Record, RecordBatch, Rejection, SchemaId, Timestamp,
 };
+use crate::planted::{Bug, panics_at, planted};
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
 
@@ -201,7 +202,8 @@ impl Round {
                 serving.partition,
                 serving.position
             );
-            let folded = match self.fold(&mut serving.step, &record, placed) {
+            let may_expire = settings.max_age.is_some();
+            let folded = match self.fold(&mut serving.step, &record, placed, may_expire) {
                 Ok(folded) => folded,
                 Err(schema) => {
                     let offset = record.offset;
@@ -248,12 +250,20 @@ impl Round {
         step: &mut Step,
         record: &Record<'_>,
         placed: Placed,
+        may_expire: bool,
     ) -> Result<Folded, SchemaId> {
+        assert!(!panics_at(record.key), "a planted panic at a record");
+        if planted(Bug::ExpiryTouchesState) && may_expire {
+            return Ok(Folded::Done(Outcome::Expired));
+        }
         let began = self.sampler.is_next().then(Instant::now);
         let decoded = &mut self.decoded;
         let stepped = step.fold_watched(record, Some(placed), || {
             decoded.extend(began.map(|began| began.elapsed()));
         });
+        if planted(Bug::FoldsTwice) {
+            step.fold(record, Some(placed));
+        }
         let folded = Folded::of(stepped.end)?;
         self.counts.records += 1;
         self.counts.held_discarded += u64::from(stepped.held_discarded);

@@ -21,6 +21,7 @@ use super::failure::{
 use super::output::{Destination, Output, OutputBatch};
 use super::settings::{Guarantee, ProducerSettings};
 use crate::permission::is_forbidden;
+use crate::planted::{Bug, planted};
 
 /// Sleep between looks at the delivery reports while none arrives. rdkafka's own flush waits 100 ms,
 /// and its poll spins for waits below a millisecond.
@@ -171,7 +172,7 @@ impl OutputProducer {
         self.send(batches)?;
         let began = Instant::now();
         let in_time = || began.elapsed() < self.settings.transaction_timeout;
-        loop {
+        while !planted(Bug::SkipsOffsets) {
             // While the records are on their way the coordinator is told of the offsets.
             match self
                 .producer

@@ -247,3 +247,24 @@ fn every_decision_is_in_the_list_of_decisions() {
         .collect();
     none("docs/adr/README.md does not link", &missing);
 }
+
+#[test]
+fn no_build_has_planted_bugs_unless_it_asks_for_them() {
+    const FEATURE: &str = "planted-bugs";
+    let mut breaches = Vec::new();
+    for file in files("", &["Cargo.toml", "Makefile", "run", ".yml"]) {
+        // What the feature is, and the program that needs it.
+        let is_home = file.path == "Cargo.toml";
+        let uses = file.text.matches(FEATURE).count();
+        if uses > if is_home { 2 } else { 0 } {
+            breaches.push(format!("{} names {FEATURE} {uses} times", file.path));
+        }
+    }
+    let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let features = manifest["features"].as_table().unwrap();
+    if features.keys().ne([FEATURE]) {
+        breaches.push(format!("the features are {features:?}"));
+    }
+    none("bugs are planted in tests only", &breaches);
+}

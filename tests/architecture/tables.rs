@@ -1,22 +1,23 @@
 //! The layout as tables: which room imports which, where each outside library and each word belongs.
 
 /// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
-pub(crate) const ROOMS: [(&str, &[&str]); 20] = [
+pub(crate) const ROOMS: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("ownership", &["domain"]),
     ("permission", &[]),
+    ("planted", &[]),
     ("telemetry", &["domain"]),
     (
         "consume",
-        &["domain", "ownership", "permission", "telemetry"],
+        &["domain", "ownership", "permission", "planted", "telemetry"],
     ),
     ("decode", &["domain"]),
     ("window", &["domain"]),
     ("infer", &["domain"]),
     (
         "produce",
-        &["domain", "ownership", "permission", "telemetry"],
+        &["domain", "ownership", "permission", "planted", "telemetry"],
     ),
     ("registry", &["decode", "domain", "telemetry"]),
     ("snapshot", &["domain", "window"]),
@@ -29,6 +30,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 20] = [
             "infer",
             "ownership",
             "permission",
+            "planted",
             "produce",
             "registry",
             "snapshot",

@@ -45,6 +45,7 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// The state of the poll thread.
 pub struct Poller {
     consumer: Arc<BaseConsumer<Hooks>>,
+    group_id: String,
     topic: String,
     header_names: Vec<String>,
     commands: Receiver<PollCommand>,
@@ -90,6 +91,7 @@ impl Poller {
             .map_err(PollError::Create)?;
         Ok(Self {
             consumer: Arc::new(consumer),
+            group_id: settings.group_id,
             topic: settings.topic,
             header_names: settings.header_names,
             commands,
@@ -103,7 +105,8 @@ impl Poller {
     }
 
     pub fn group(&self) -> Group {
-        Group::new(Arc::clone(&self.consumer), self.topic.clone())
+        let (group_id, topic) = (self.group_id.clone(), self.topic.clone());
+        Group::new(Arc::clone(&self.consumer), group_id, topic)
     }
 
     /// Polls until told to close, then leaves the group.

@@ -36,6 +36,7 @@ use super::producer::OutputProducer;
 use super::settings::{Guarantee, ProducerSettings};
 use crate::domain::{Epoch, PartitionId};
 use crate::ownership::Ownership;
+use crate::planted::{Bug, planted};
 use crate::telemetry::metrics;
 pub use crate::telemetry::metrics::Settlement;
 
@@ -191,7 +192,8 @@ impl Committer {
     fn decide(&mut self) -> Action {
         let ownership = self.ownership.clone();
         let frozen = ownership.freeze();
-        let holds = |partition, epoch| frozen.holds(partition, epoch);
+        let holds =
+            |partition, epoch| frozen.holds(partition, epoch) || planted(Bug::IgnoresOwnership);
         let action = self.core.next(self.began.elapsed(), &holds);
         if let Action::Transact { count } = action {
             let (result, is_disturbed) = self.attempt(count);

@@ -1,0 +1,116 @@
+//! Bugs that can be planted in the worker, to see that the tests' checks find them (docs/exactly-once.md,
+//! "Who checks the checks").
+//!
+//! Without the feature `planted-bugs`, which no release has, nothing can be planted, and every question here
+//! is answered when the worker is compiled.
+
+/// A bug. The simulation has these and some more (`tests/simulation/bugs.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The transaction has the outputs and not the offsets.
+    SkipsOffsets,
+    /// A snapshot is stored before its position is committed.
+    SnapshotBeforeCommit,
+    /// A restored partition is served from beyond the committed offset.
+    RestoresPastCommit,
+    /// A restored partition is served from where its replay begins.
+    ReplayEmits,
+    /// Partitions that were taken away are committed all the same.
+    IgnoresOwnership,
+    /// An observation that is older than anybody wants is not folded.
+    ExpiryTouchesState,
+    /// Every record is folded twice.
+    FoldsTwice,
+    /// What is committed is committed as by a consumer that is in no generation of the group.
+    CommitsWithoutGeneration,
+    /// The work for a partition panics at a [marked](MARK) record, the first two times.
+    PanicsTwice,
+    /// The same each time.
+    Panics,
+}
+
+/// Key of the records at which a worker panics that is told to.
+pub const MARK: &str = "marked";
+
+impl Bug {
+    pub const ALL: [Self; 10] = [
+        Self::SkipsOffsets,
+        Self::SnapshotBeforeCommit,
+        Self::RestoresPastCommit,
+        Self::ReplayEmits,
+        Self::IgnoresOwnership,
+        Self::ExpiryTouchesState,
+        Self::FoldsTwice,
+        Self::CommitsWithoutGeneration,
+        Self::PanicsTwice,
+        Self::Panics,
+    ];
+
+    /// What it is called by whoever plants it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::SkipsOffsets => "skips_offsets",
+            Self::SnapshotBeforeCommit => "snapshot_before_commit",
+            Self::RestoresPastCommit => "restores_past_commit",
+            Self::ReplayEmits => "replay_emits",
+            Self::IgnoresOwnership => "ignores_ownership",
+            Self::ExpiryTouchesState => "expiry_touches_state",
+            Self::FoldsTwice => "folds_twice",
+            Self::CommitsWithoutGeneration => "commits_without_generation",
+            Self::PanicsTwice => "panics_twice",
+            Self::Panics => "panics",
+        }
+    }
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+mod switch {
+    use super::Bug;
+
+    /// Whether the worker has this bug.
+    pub const fn planted(_bug: Bug) -> bool {
+        false
+    }
+
+    /// Whether the work for a record with this key is to panic.
+    pub(crate) const fn panics_at(_key: Option<&[u8]>) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+mod switch {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{Bug, MARK};
+
+    static PLANTED: OnceLock<Bug> = OnceLock::new();
+    static PANICS: AtomicU32 = AtomicU32::new(0);
+
+    /// Plants a bug by its label, for as long as the process lives; false where there is no such bug, or one
+    /// is planted already.
+    pub fn plant(label: &str) -> bool {
+        let bug = Bug::ALL.into_iter().find(|bug| bug.label() == label);
+        bug.is_some_and(|bug| PLANTED.set(bug).is_ok())
+    }
+
+    /// Whether the worker has this bug.
+    pub fn planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(&bug)
+    }
+
+    /// Whether the work for a record with this key is to panic.
+    pub(crate) fn panics_at(key: Option<&[u8]>) -> bool {
+        let may = planted(Bug::Panics) || planted(Bug::PanicsTwice);
+        if !may || key != Some(MARK.as_bytes()) {
+            return false;
+        }
+        planted(Bug::Panics) || PANICS.fetch_add(1, Ordering::Relaxed) < 2
+    }
+}
+
+pub(crate) use switch::panics_at;
+#[cfg(feature = "planted-bugs")]
+pub use switch::plant;
+pub use switch::planted;
