@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use super::contact::{self, Troubles, Unreachable};
 use crate::permission::{is_forbidden, is_refusal};
 
+/// Milliseconds after which a client asks again for the leaders of its topics, though nothing seems wrong.
+const METADATA_REFRESH_MS: &str = "10000";
+
 /// What every client needs: where the brokers are and how to be let in.
 #[derive(Clone)]
 pub struct ClientSettings {
@@ -40,6 +43,9 @@ impl ClientSettings {
     /// The user's properties first: what the worker sets itself comes after and wins.
     pub fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // Five minutes by default. A client that is given a partition while its last leader is gone keeps to
+        // that leader until it looks again, and says nothing meanwhile.
+        config.set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS);
         for (key, value) in &self.properties {
             config.set(key, value);
         }
