@@ -147,6 +147,48 @@ fn records_deleted_before_they_were_read_are_skipped_where_that_is_asked_for_and
     Ok(())
 }
 
+#[test]
+fn a_worker_that_runs_skips_what_was_deleted_and_records_it_where_that_is_asked_for() -> Result<()>
+{
+    const BEFORE: u32 = 5;
+    let skip = |job: Job| job.set("INPUT__ON_GAP", "skip");
+    let mut scenario = Scenario::new(kafka::shared()?, "gap-skipped-at-work", 1, skip)?;
+    scenario.burst(BEFORE)?;
+    let mut workers = [scenario.job.start_ready("a")?];
+    scenario.catch_up(&mut workers)?;
+    workers[0].signal(Signal::Stop)?;
+    // The answer to a question that is under way already; what comes after it was not asked for.
+    scenario.burst(1)?;
+    let answered = scenario.progress.end()?;
+    scenario.burst(BEFORE)?;
+    let to = scenario.progress.end()?;
+    scenario.cluster.delete_records(scenario.input())?;
+    scenario.burst(30)?;
+    workers[0].signal(Signal::Continue)?;
+    scenario.catch_up(&mut workers)?;
+    let letters = read_committed(&scenario.cluster, &scenario.job.dead_letters())?;
+    let [letter] = &letters[..] else {
+        bail!("{} dead letters", letters.len());
+    };
+    let from: i64 = letter.header("foretell.source.offset")?.parse()?;
+    let end: i64 = letter.header("foretell.gap.end")?.parse()?;
+    ensure!(
+        from <= answered && end == to,
+        "[{from}, {end}), not to {to}"
+    );
+    let [worker] = workers;
+    let skipped = worker.metric("foretell_skipped_offsets_total")?;
+    ensure!(
+        (skipped - f64::from(i32::try_from(end - from)?)).abs() < 0.5,
+        "{skipped} were counted"
+    );
+    stop(worker)?;
+    let verified = scenario.job.command(&["verify"])?.output()?;
+    let said = String::from_utf8_lossy(&verified.stdout);
+    ensure!(verified.status.success(), "{said}");
+    Ok(())
+}
+
 fn ends_and_says(mut worker: Worker, sentence: &str) -> Result<()> {
     let status = worker.wait_for_end(TAKEN_OVER)?;
     let said = worker.log()?;

@@ -122,6 +122,7 @@ pub(super) fn consumer(config: &Config, client: ClientSettings) -> ConsumerSetti
             .then(|| config.worker.id.clone()),
         session_timeout: config.kafka.session_timeout,
         max_poll_interval: config.kafka.max_poll_interval,
+        skips_gaps: config.input.on_gap == config::OnGap::Skip,
         header_names,
     }
 }

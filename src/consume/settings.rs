@@ -16,6 +16,9 @@ pub struct ConsumerSettings {
     pub group_instance_id: Option<String>,
     pub session_timeout: Duration,
     pub max_poll_interval: Duration,
+    /// Whether the group is left and joined again where the next records were deleted, so that whoever takes the
+    /// partition over goes on after them.
+    pub skips_gaps: bool,
     /// Headers that are copied out of a message; all others are left behind.
     pub header_names: Vec<String>,
 }

@@ -50,6 +50,7 @@ fn start(mock: &Mock) -> Running {
         group_instance_id: None,
         session_timeout: Duration::from_secs(6),
         max_poll_interval: Duration::from_mins(5),
+        skips_gaps: false,
         header_names: Vec::new(),
     };
     let poller = Poller::new(settings, hooks, inbox).unwrap();

@@ -29,7 +29,11 @@ impl Poller {
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(PollError::OutOfRange { topic })
+                if self.skips_gaps {
+                    self.rejoin()
+                } else {
+                    Err(PollError::OutOfRange { topic })
+                }
             }
             Some(code) if is_refusal(code) => self.on_refusal(error),
             // Everything else librdkafka retries by itself: brokers down, a leader that moves.

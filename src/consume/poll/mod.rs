@@ -17,6 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::time::Instant;
+use tracing::warn;
 
 pub use self::commands::{PollCommand, reassign};
 use self::flow::Flow;
@@ -48,6 +49,7 @@ pub struct Poller {
     group_id: String,
     topic: String,
     header_names: Vec<String>,
+    skips_gaps: bool,
     commands: Receiver<PollCommand>,
     feeds: BTreeMap<PartitionId, Feed>,
     gauges_at: Instant,
@@ -94,6 +96,7 @@ impl Poller {
             group_id: settings.group_id,
             topic: settings.topic,
             header_names: settings.header_names,
+            skips_gaps: settings.skips_gaps,
             commands,
             feeds: BTreeMap::new(),
             gauges_at: Instant::now(),
@@ -114,19 +117,23 @@ impl Poller {
     /// # Errors
     /// Everything that reading cannot go on after.
     pub fn run(mut self) -> Result<(), PollError> {
-        self.consumer
-            .subscribe(&[&self.topic])
-            .map_err(|error| PollError::Subscribe {
-                topic: self.topic.clone(),
-                error,
-            })?;
+        self.subscribe()?;
         while self.serve_commands()? {
             self.take_records()?;
             self.hand_over();
             self.resume_drained()?;
             self.every_second()?;
         }
-        self.close()
+        self.leave()
+    }
+
+    fn subscribe(&self) -> Result<(), PollError> {
+        self.consumer
+            .subscribe(&[&self.topic])
+            .map_err(|error| PollError::Subscribe {
+                topic: self.topic.clone(),
+                error,
+            })
     }
 
     fn flow(&self) -> Flow<'_> {
@@ -295,9 +302,20 @@ impl Poller {
         metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
     }
 
+    /// Has all partitions taken over anew, after their last commit, as the next records of one of them are gone.
+    /// Which one the client does not say, and it cannot be told to go on with it in any other way: it fetches
+    /// nothing of it, and refuses to seek, until it is assigned again.
+    fn rejoin(&mut self) -> Result<(), PollError> {
+        warn!(
+            "records were deleted before they were read; the group is joined anew, and the restore goes on after them, as input.on_gap says"
+        );
+        self.leave()?;
+        self.subscribe()
+    }
+
     /// Unsubscribing revokes what is assigned: the hook waits for the last commit, then the group is
     /// left. The consumer itself is closed by the last handle that is dropped.
-    fn close(mut self) -> Result<(), PollError> {
+    fn leave(&mut self) -> Result<(), PollError> {
         let limit = self.consumer.context().release_timeout() + CLOSE_MARGIN;
         let began = Instant::now();
         self.consumer.unsubscribe();
