@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::kafka::bind;
 use crate::process::{Process, Signal};
 use crate::tools::Tools;
 use crate::worker::Job;
@@ -26,7 +27,7 @@ impl S3 {
     pub const BUCKET: &str = "windows";
 
     pub fn start() -> Result<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = bind()?.local_addr()?.port();
         let mut command = Tools::get()?.python_module("moto.server");
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         let log = scratch::folder("s3")?.join("server.log");

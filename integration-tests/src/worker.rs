@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use foretell::planted::Bug;
 pub use crate::binary::binary;
 use crate::binary::binary_with_bugs;
 use crate::cluster::{Cluster, Progress};
+use crate::kafka::bind;
 use crate::observation::{FEATURES, Observations};
 use crate::process::{Process, Signal};
 use crate::scratch;
@@ -206,7 +207,7 @@ impl Job {
     /// Starts a worker and does not wait for it.
     pub fn start(&self, id: &str) -> Result<Worker> {
         let folder = scratch::folder(&format!("worker-{}-{id}", self.name))?;
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = bind()?.local_addr()?.port();
         let config = folder.join("foretell.toml");
         fs::write(&config, self.config(id, port)?)?;
         let binary = if self.has_bugs {
