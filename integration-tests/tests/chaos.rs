@@ -4,8 +4,12 @@
 use anyhow::{Result, ensure};
 use integration_tests::campaign::{self, Options, Row};
 
-/// Not the coordinators: see "Found and open" in docs/exactly-once.md.
-const FAULTS: [&str; 2] = ["kill-on-three-nodes", "leader-killed"];
+const FAULTS: [&str; 4] = [
+    "kill-on-three-nodes",
+    "leader-killed",
+    "transaction-coordinator-killed",
+    "group-coordinator-killed",
+];
 
 #[test]
 fn what_is_killed_on_three_nodes_changes_no_output() -> Result<()> {

@@ -1,6 +1,7 @@
 //! What may be done after a commit has failed: send the same batches again, or nothing any more.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -14,6 +15,12 @@ use crate::domain::{NextOffset, PartitionId};
 pub enum CommitError {
     #[error("the producer could not be created: {0}; look at [kafka] and [kafka.properties]")]
     Create(#[source] KafkaError),
+    #[error("the producer's thread could not be started: {0}; raise the limit of threads")]
+    Thread(#[source] io::Error),
+    #[error(
+        "{producers} producers have not returned from adding offsets to a transaction: the worker reaches brokers, but not the one that coordinates its group; look at the network between them, then restart: the worker resumes from what was committed"
+    )]
+    LeftBehind { producers: usize },
     #[error(
         "transactions could not be initialised as {transactional_id}: {error}; is the transaction coordinator reachable, and may the principal write with this transactional id?"
     )]

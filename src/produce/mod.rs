@@ -4,6 +4,7 @@
 //! input offsets that they cover. It is the only caller of the transaction API. No transaction is
 //! open while anything is computed.
 
+mod adding;
 mod avro;
 mod committer;
 mod dead_letter;

@@ -1,9 +1,10 @@
 //! The producer, and one attempt to publish output batches with their offsets.
 //!
-//! The only file that names the transaction API. The result of an attempt says what may be done
+//! The only file that names the transaction API, but for one call (`adding`). The result of an attempt says what may be done
 //! next: send the same batches again, or nothing with this producer any more.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -13,6 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
+use super::adding::{Adding, Addition, LeftBehind};
 use super::deliveries::{Deliveries, FailedDelivery};
 use super::failure::{
     Attempt, CommitError, SizeLimit, SourceRange, indefinite, is_abortable, is_fatal, is_purged,
@@ -31,12 +33,12 @@ const ABORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// One call of the commit API, which is resumed until the transaction's timeout. librdkafka 2.12 waits
 /// for a coordinator for ever when it is given no timeout, and the rebalance hooks wait for this.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long one request that adds offsets to the transaction may take before it is repeated.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The producer of the worker.
 pub(super) struct OutputProducer {
-    producer: BaseProducer<Deliveries>,
+    /// Before the producer, so that this one's thread lets go of it before it is destroyed.
+    adding: Adding,
+    producer: Arc<BaseProducer<Deliveries>>,
     settings: ProducerSettings,
 }
 
@@ -61,7 +63,18 @@ impl OutputProducer {
         let producer: BaseProducer<Deliveries> = config
             .create_with_context(Deliveries::default())
             .map_err(CommitError::Create)?;
-        Ok(Self { producer, settings })
+        let producer = Arc::new(producer);
+        let adding = Adding::start(&producer).map_err(CommitError::Thread)?;
+        Ok(Self {
+            adding,
+            producer,
+            settings,
+        })
+    }
+
+    /// What dropping it leaves.
+    pub(super) fn left_behind(&self) -> Option<LeftBehind> {
+        self.adding.left_behind()
     }
 
     /// Exactly once, fences predecessors with the same transactional id and ends their transaction.
@@ -96,7 +109,7 @@ impl OutputProducer {
     pub(super) fn transact(
         &self,
         batches: &[OutputBatch],
-        group: &ConsumerGroupMetadata,
+        group: ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let refused = match self.transact_once(batches, group) {
             Err(Attempt::Indefinite { error, .. }) if is_refused_id(&error) => error,
@@ -111,14 +124,15 @@ impl OutputProducer {
     fn transact_once(
         &self,
         batches: &[OutputBatch],
-        group: &ConsumerGroupMetadata,
+        group: ConsumerGroupMetadata,
     ) -> Result<(), Attempt> {
         let offsets = self.offsets(batches).map_err(Attempt::End)?;
+        let addition = Arc::new(Addition { offsets, group });
         self.producer.context().take();
         self.producer
             .begin_transaction()
             .map_err(|error| triage("beginning a transaction", error))?;
-        let attempt = match self.transact_begun(batches, &offsets, group) {
+        let attempt = match self.transact_begun(batches, &addition) {
             Ok(()) => return Ok(()),
             Err(Attempt::Indefinite { step, error }) => {
                 return Err(Attempt::Indefinite { step, error });
@@ -165,8 +179,7 @@ impl OutputProducer {
     fn transact_begun(
         &self,
         batches: &[OutputBatch],
-        offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        addition: &Arc<Addition>,
     ) -> Result<(), Attempt> {
         self.producer.context().take();
         self.send(batches)?;
@@ -174,10 +187,7 @@ impl OutputProducer {
         let in_time = || began.elapsed() < self.settings.transaction_timeout;
         while !planted(Bug::SkipsOffsets) {
             // While the records are on their way the coordinator is told of the offsets.
-            match self
-                .producer
-                .send_offsets_to_transaction(offsets, group, OFFSETS_TIMEOUT)
-            {
+            match self.adding.add(addition) {
                 Ok(()) => break,
                 Err(error) if is_retriable(&error) && in_time() => {
                     self.producer.context().disturb();

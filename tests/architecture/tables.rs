@@ -149,6 +149,7 @@ const RDKAFKA: &[&str] = &[
     "cli/",
     "consume/",
     "permission.rs",
+    "produce/adding.rs",
     "produce/committer/",
     "produce/deliveries.rs",
     "produce/failure.rs",
@@ -199,8 +200,8 @@ pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
     ),
     (
         "send_offsets_to_transaction",
-        &["produce/producer.rs"],
-        "offsets move only inside a transaction",
+        &["produce/adding.rs"],
+        "offsets move only inside a transaction, and the call may never return",
     ),
     (
         "vars",

@@ -36,13 +36,20 @@ const TOPIC: &str = "observations";
 const FORECASTS: &str = "forecasts";
 pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
+/// The group of the committer's member.
+pub(crate) const GROUP: &str = "workers";
+
 pub(crate) struct Mock {
     pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Mock {
     pub(crate) fn start() -> Self {
-        let cluster = MockCluster::new(1).unwrap();
+        Self::start_brokers(1)
+    }
+
+    pub(crate) fn start_brokers(count: i32) -> Self {
+        let cluster = MockCluster::new(count).unwrap();
         for (topic, partitions) in [(TOPIC, 4), (FORECASTS, 1), (DEAD_LETTERS, 1)] {
             cluster.create_topic(topic, partitions, 1).unwrap();
         }
@@ -191,7 +198,7 @@ pub(crate) fn start_every(
     clock: Clock,
     interval: Duration,
 ) -> Result<Running, CommitError> {
-    let consumer = mock.config().set("group.id", "workers").create().unwrap();
+    let consumer = mock.config().set("group.id", GROUP).create().unwrap();
     let joined = Arc::new(AtomicBool::new(true));
     let asked = Arc::new(AtomicUsize::new(0));
     let group = Arc::new(Mutex::new(GroupSays::default()));

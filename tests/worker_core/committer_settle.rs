@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use foretell::domain::PartitionId;
 use foretell::produce::{CommitError, Guarantee};
+use rdkafka::mocking::MockCoordinator;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 
-use crate::committer_rig::{Mock, batch, forecasts_of, start, wait_until};
+use crate::committer_rig::{DEAD_LETTERS, GROUP, Mock, batch, forecasts_of, start, wait_until};
 
 #[test]
 fn where_the_group_stands_elsewhere_the_output_is_dropped_and_the_partition_taken_over_anew() {
@@ -81,4 +82,32 @@ fn a_coordinator_that_is_away_for_long_is_waited_for_and_asked_what_was_committe
     wait_until(|| group.lock().unwrap().asked == 1);
     running.finish().unwrap();
     assert_eq!(mock.forecasts().len(), 7);
+}
+
+#[test]
+fn a_producer_that_waits_for_a_dead_coordinator_of_the_group_is_left_behind() {
+    let mock = Mock::start_brokers(2);
+    for topic in ["forecasts", DEAD_LETTERS] {
+        mock.cluster.partition_leader(topic, 0, Some(1)).unwrap();
+    }
+    let transactions = MockCoordinator::Transaction("worker".to_owned());
+    let group = MockCoordinator::Group(GROUP.to_owned());
+    mock.cluster.coordinator(transactions, 1).unwrap();
+    mock.cluster.coordinator(group, 2).unwrap();
+    let running = start(&mock, Guarantee::ExactlyOnce).unwrap();
+    let epoch = running.ownership.acquire(PartitionId(0));
+    let first = batch(0, epoch, (0, 5), 5);
+    running.send(first.clone());
+    wait_until(|| first.progress.committed() == 5);
+    running.has_committed(5);
+    mock.cluster.broker_down(2).unwrap();
+    let second = batch(0, epoch, (5, 6), 1);
+    running.send(second.clone());
+    // Asked once there is another producer.
+    wait_until(|| running.group.lock().unwrap().asked == 1);
+    mock.cluster.broker_up(2).unwrap();
+    wait_until(|| second.progress.committed() == 6);
+    running.finish().unwrap();
+    let visible = mock.forecasts();
+    assert_eq!(visible, forecasts_of(&[&first, &second, &second]));
 }

@@ -30,6 +30,7 @@ pub use self::gathered::CommitterInput;
 pub use self::settle::Stable;
 pub use self::trouble::Trouble;
 
+use super::adding::LeftBehind;
 use super::failure::{Attempt, CommitError, CommitsFailing, triage_offsets};
 use super::output::OutputBatch;
 use super::producer::OutputProducer;
@@ -78,6 +79,7 @@ pub struct Committer {
     began: Instant,
     settings: ProducerSettings,
     producer: Producing,
+    left_behind: Vec<LeftBehind>,
     ownership: Ownership,
     group: Box<dyn Membership>,
     inputs: mpsc::Receiver<CommitterInput>,
@@ -103,6 +105,8 @@ impl std::fmt::Debug for Committer {
 const INIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long it is waited for at a time while the worker runs.
 const INIT_SLICE: Duration = Duration::from_secs(5);
+/// Producers that may be left behind at a time; each has threads and connections.
+const LEFT_BEHIND_MAX: usize = 8;
 
 impl Committer {
     /// Connects the producer. Blocks while a predecessor's transaction is aborted.
@@ -128,6 +132,7 @@ impl Committer {
             began: Instant::now(),
             settings: producer,
             producer: Producing::Ready(ready),
+            left_behind: Vec::new(),
             ownership,
             group,
             inputs,
@@ -212,7 +217,7 @@ impl Committer {
             return (Err(Attempt::NotAMember), false);
         };
         let result = match self.settings.guarantee {
-            Guarantee::ExactlyOnce => producer.transact(batches, &group),
+            Guarantee::ExactlyOnce => producer.transact(batches, group),
             Guarantee::AtLeastOnce => self.publish(producer, batches),
         };
         match &result {
@@ -238,15 +243,29 @@ impl Committer {
 
     /// Destroys the producer and waits a while for another one.
     fn reinitialise(&mut self) {
-        // What is left of the old one goes before the new one comes.
-        let waiting = match std::mem::replace(&mut self.producer, Producing::None) {
-            Producing::Initialising(one) => Some(one),
-            Producing::Ready(_) | Producing::None => None,
+        let created = match std::mem::replace(&mut self.producer, Producing::None) {
+            Producing::Initialising(one) => Ok(one),
+            Producing::Ready(one) => self.replace(Some(one)),
+            Producing::None => self.replace(None),
         };
-        let created = waiting.map_or_else(|| OutputProducer::create(self.settings.clone()), Ok);
         let result = created.and_then(|one| self.initialise(one));
         let now = self.now();
         self.core.on_reinitialised(result, now);
+    }
+
+    /// Another producer. What is left of the old one goes before it comes, or stays behind.
+    fn replace(&mut self, old: Option<OutputProducer>) -> Result<OutputProducer, CommitError> {
+        if let Some(one) = old.as_ref().and_then(OutputProducer::left_behind) {
+            warn!("a producer does not return from adding offsets, and is left behind");
+            self.left_behind.push(one);
+        }
+        drop(old);
+        self.left_behind.retain(LeftBehind::is_there);
+        let producers = self.left_behind.len();
+        if producers > LEFT_BEHIND_MAX {
+            return Err(CommitError::LeftBehind { producers });
+        }
+        OutputProducer::create(self.settings.clone())
     }
 
     fn initialise(&mut self, producer: OutputProducer) -> Result<(), CommitError> {
