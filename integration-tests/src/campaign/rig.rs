@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::place::Place;
+use super::place::{Kind, Place};
 use super::random::Random;
 use super::snapshots::Snapshots;
 use super::strike::{Prepared, Strike};
@@ -51,6 +51,10 @@ impl<'a> Rig<'a> {
         }
         workers.restore(&scenario.job)?;
         let transactions = Transactions::watch(&scenario.cluster)?;
+        let expected = Expected {
+            may_be_doubled: fault.kind == Kind::ThreeNodes,
+            ..Expected::default()
+        };
         Ok(Self {
             fault,
             place,
@@ -58,7 +62,7 @@ impl<'a> Rig<'a> {
             workers,
             transactions,
             snapshots,
-            expected: Expected::default(),
+            expected,
             accounts: None,
         })
     }
