@@ -182,6 +182,8 @@ pub fn conversation(command: &Command, log: &Path) -> Result<Child> {
 fn bound_to_us(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
     bound.args(["--pdeathsig", "KILL", "--"]);
+    // A file that may not grow is then an error to who writes it, as on a full disk, and not his end.
+    bound.args(["env", "--ignore-signal=XFSZ"]);
     bound.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {

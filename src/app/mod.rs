@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -62,6 +63,8 @@ const RESTORES_MAX: usize = 65_536;
 const LANE_COMMANDS_MAX: usize = 1024;
 /// Output batches that wait for the committer, for each lane: a lane runs ahead by this many.
 const COMMITTER_INPUTS_PER_LANE: usize = 256;
+/// The last snapshots of a worker that stops are stored within this part of its grace period.
+const LAST_SNAPSHOTS_PART: u32 = 2;
 /// How long a topic is looked for at start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the broker may take to tell the input topic's settings. It has just answered the probe,
@@ -125,7 +128,7 @@ impl App {
         let (lanes, hung) = wiring.start_lanes(
             &model,
             outputs,
-            (&schemas, cuts),
+            (&schemas, cuts.clone()),
             (&to_committer, &to_assigner, &to_poller),
         )?;
         let place = (config.topics.observations.as_str(), partitions);
@@ -141,6 +144,7 @@ impl App {
             roster,
             hung: hung.clone(),
             queue: settings::queue(config),
+            snapshots: cuts,
         });
         wiring.threads.run("assigner", move || assigner.run())?;
         wiring.threads.run("poll", move || poller.run())?;
@@ -212,6 +216,8 @@ impl App {
     }
 
     async fn stop(mut self) -> Result<(), RunError> {
+        let since = Instant::now();
+        let until = since + self.grace / LAST_SNAPSHOTS_PART;
         // A thread that has ended takes no command; its own end says why.
         // Its queue holds a command for every partition there can be, so it has room for this one.
         let _unless_ended = self.poller.try_send(PollCommand::Close);
@@ -226,7 +232,7 @@ impl App {
                 }
             }
             if ended.thread == "poll" {
-                let _unless_gone = self.assigner.try_send(AssignerInput::Stop);
+                let _unless_gone = self.assigner.try_send(AssignerInput::Stop { since, until });
             }
         }
         info!("stopped");

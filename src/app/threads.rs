@@ -113,7 +113,12 @@ impl Threads {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        self.run(name, move || runtime.block_on(work))
+        self.run(name, move || {
+            let result = runtime.block_on(work);
+            // A call into a file system that hangs keeps no thread from ending.
+            runtime.shutdown_background();
+            result
+        })
     }
 
     pub(super) fn into_parts(self) -> (mpsc::Receiver<Ended>, usize) {

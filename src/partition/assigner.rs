@@ -10,10 +10,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
 use super::at_hand::{Kept, RestoreJob};
+use super::cut::CutSettings;
 use super::keeping::Keeping;
 use super::lane::LaneCommand;
 use super::pulse::HungLane;
@@ -21,6 +22,7 @@ use super::restore::{Opening, RestoreError, Restored};
 use super::serving::Serving;
 use crate::consume::{Assigned, PollCommand, QueueLimits, RebalanceEvent, queue};
 use crate::produce::{CommitterInput, OutputBatch, Taken};
+use crate::snapshot::{Last, Order};
 use crate::telemetry::metrics;
 
 /// What arrives at the assigner.
@@ -32,8 +34,12 @@ pub enum AssignerInput {
     Kept(Box<Kept>),
     /// A partition cannot be taken over, and nothing is skipped: the worker ends.
     Failed(RestoreError),
-    /// The group has been left.
-    Stop,
+    /// The group has been left, by a worker that began to stop at `since`.
+    Stop {
+        since: Instant,
+        /// What is still stored then is abandoned.
+        until: Instant,
+    },
 }
 
 /// The other threads, as the assigner commands them.
@@ -48,6 +54,8 @@ pub struct AssignerSettings {
     /// Lanes that take no partition while others can.
     pub hung: watch::Receiver<Vec<HungLane>>,
     pub queue: QueueLimits,
+    /// `None` where no snapshots are made.
+    pub snapshots: Option<CutSettings>,
 }
 
 /// A lane, as the assigner commands it.
@@ -107,11 +115,36 @@ impl Assigner {
                 AssignerInput::Rebalance(event) => self.on_rebalance(event)?,
                 AssignerInput::Restored(restored) => self.on_restored(*restored)?,
                 AssignerInput::Failed(error) => return Err(error.into()),
-                AssignerInput::Stop => return Ok(()),
+                AssignerInput::Stop { since, until } => {
+                    self.store_last(since, until);
+                    return Ok(());
+                }
             }
             self.publish();
         }
         Ok(())
+    }
+
+    /// Has the windows stored that were served until the end, so that the next start need not read what they were
+    /// made from. The group is left by now and nobody waits for it but the process.
+    fn store_last(&mut self, since: Instant, until: Instant) {
+        let Some(settings) = &self.settings.snapshots else {
+            return;
+        };
+        let kept = self.keeping.take_since(since).into_iter();
+        let all: Vec<_> = kept
+            .filter_map(|kept| kept.into_last(&settings.topic))
+            .collect();
+        if all.is_empty() {
+            return;
+        }
+        let partitions = all.len();
+        match settings.uploads.try_send(Order::Last(Last { all, until })) {
+            Ok(()) => info!(partitions, "storing the last snapshots"),
+            Err(_full_or_closed) => {
+                warn!("the last snapshots are not stored: earlier ones are still under way");
+            }
+        }
     }
 
     /// `None` when nobody is left to send one. What is kept for too long is dropped meanwhile.

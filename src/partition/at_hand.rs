@@ -7,8 +7,9 @@ use tracing::{info, warn};
 use super::rebuild::AtHand;
 use super::serving::Serving;
 use crate::consume::Assigned;
-use crate::domain::{NextOffset, PartitionId};
-use crate::snapshot::{Name, Shelf, ShelfError};
+use crate::domain::{CommitMetadata, NextOffset, PartitionId};
+use crate::snapshot::{About, LastWindows, Name, Shelf, ShelfError};
+use crate::telemetry::Progress;
 use crate::telemetry::metrics::{self, RestoreSource};
 use crate::window::Table;
 
@@ -19,16 +20,36 @@ pub struct Kept {
     /// The offset after the last record in them.
     pub position: NextOffset,
     pub windows: Table,
+    /// What is committed with that position, once it is.
+    pub metadata: CommitMetadata,
+    /// How far it was committed.
+    pub progress: Progress,
 }
 
 impl Kept {
     /// What is left of a partition that a lane has let go.
-    pub(super) fn of(serving: Serving) -> Self {
+    pub(super) fn of(mut serving: Serving) -> Self {
         Self {
             partition: serving.partition,
             position: serving.position,
+            metadata: serving.step.metadata(serving.position),
             windows: serving.step.into_windows(),
+            progress: serving.progress,
         }
+    }
+
+    /// Its windows for a last snapshot; `None` where they are not committed, or there is nothing in them.
+    pub(super) fn into_last(self, topic: &str) -> Option<LastWindows> {
+        let is_committed = self.progress.committed() >= self.position.get();
+        (is_committed && self.windows.series_count() > 0).then(|| LastWindows {
+            about: About {
+                topic: topic.to_owned(),
+                partition: self.partition,
+                metadata: self.metadata,
+            },
+            position: self.position,
+            windows: self.windows,
+        })
     }
 }
 

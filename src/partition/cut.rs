@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::serving::Serving;
 use crate::domain::{Epoch, NextOffset, PartitionId, Timestamp};
 use crate::planted::{Bug, planted};
-use crate::snapshot::{About, Piece, Upload, UploadError, Uploaded};
+use crate::snapshot::{About, Order, Piece, Upload, UploadError, Uploaded};
 use crate::telemetry::metrics::{self, SnapshotResult};
 use crate::window::ImageHead;
 
@@ -27,7 +27,7 @@ pub struct CutSettings {
     pub interval: Duration,
     pub topic: String,
     /// The thread that stores them.
-    pub uploads: mpsc::Sender<Upload>,
+    pub uploads: mpsc::Sender<Order>,
     /// To tell when the last one was stored.
     pub wall_clock: fn() -> Timestamp,
 }
@@ -126,6 +126,7 @@ impl Cutter {
             failures: 0,
         };
         self.plans.insert(partition, plan);
+        metrics::snapshot_awaited(partition, (settings.wall_clock)());
     }
 
     /// A partition is served no more. A cut of it is abandoned.
@@ -234,7 +235,7 @@ impl Cutter {
         let sent = self
             .settings
             .as_ref()
-            .map(|settings| settings.uploads.try_send(upload));
+            .map(|settings| settings.uploads.try_send(Order::Upload(Box::new(upload))));
         match sent {
             Some(Ok(())) => State::Copying(Copying {
                 partition,
@@ -283,11 +284,12 @@ impl Cutter {
             }
             Ok(Err(error)) => self.failed(storing.partition, &error, now),
             Ok(Ok(uploaded)) => {
-                if let Some(settings) = &self.settings {
+                // Nothing is shown of a partition that has gone meanwhile.
+                if let (Some(settings), Some(plan)) =
+                    (&self.settings, self.plans.get_mut(&storing.partition))
+                {
                     let (stored, at) = ((uploaded.bytes, uploaded.took), (settings.wall_clock)());
                     metrics::snapshot_stored(storing.partition, stored, at);
-                }
-                if let Some(plan) = self.plans.get_mut(&storing.partition) {
                     plan.last = storing.position;
                     plan.failures = 0;
                 }

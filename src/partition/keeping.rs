@@ -34,6 +34,13 @@ impl<T> Keeping<T> {
         self.kept.remove(&partition).map(|(_, kept)| kept)
     }
 
+    /// All that was kept at or after `since`.
+    pub(super) fn take_since(&mut self, since: Instant) -> Vec<T> {
+        let all = std::mem::take(&mut self.kept).into_values();
+        let recent = all.filter(|(until, _)| *until >= since + KEPT_FOR);
+        recent.map(|(_, kept)| kept).collect()
+    }
+
     /// Drops what was kept for long enough, and says when there is more to drop.
     pub(super) fn drop_old(&mut self, now: Instant) -> Option<Instant> {
         self.kept.retain(|_, (until, _)| *until > now);
@@ -44,6 +51,17 @@ impl<T> Keeping<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_worker_had_until_it_stopped_is_told_from_what_it_had_given_up_before() {
+        let first = Instant::now();
+        let stop = first + KEPT_FOR / 2;
+        let mut keeping = Keeping::default();
+        keeping.keep(PartitionId(0), "zero", first);
+        keeping.keep(PartitionId(1), "one", stop);
+        keeping.keep(PartitionId(2), "two", stop + KEPT_FOR / 4);
+        assert_eq!(keeping.take_since(stop), ["one", "two"]);
+    }
 
     #[test]
     fn what_nobody_takes_is_dropped_after_a_while() {

@@ -6,13 +6,15 @@
 //!
 //! An object is two Arrow IPC streams, one behind the other, and a seal (see `format`): any Arrow library
 //! reads it. `encode` writes it piece by piece out of `columns`, `decode` and `batch` read one that anybody
-//! may have written, `shelf` finds and fetches, `upload` is the thread that stores and tidies up.
+//! may have written, `shelf` finds and fetches, `upload` is the thread that stores and tidies up,
+//! `last` what it does when the worker stops.
 
 mod batch;
 mod columns;
 mod decode;
 mod encode;
 mod format;
+mod last;
 mod location;
 mod name;
 mod shelf;
@@ -21,7 +23,8 @@ mod upload;
 pub use decode::{Loaded, Unreadable, read};
 pub use encode::Encoder;
 pub use format::About;
+pub use last::{Last, LastWindows};
 pub use location::{Location, LocationError, StoreSettings};
 pub use name::Name;
 pub use shelf::{Shelf, ShelfError};
-pub use upload::{Piece, Upload, UploadError, Uploaded, Uploads};
+pub use upload::{Order, Piece, Upload, UploadError, Uploaded, Uploads};

@@ -1,5 +1,6 @@
 //! Finds and fetches snapshots, for a thread that may block.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -22,6 +23,8 @@ pub struct Shelf {
     store: Store,
     /// Taken when this is dropped: a file system that hangs must not keep the thread from ending.
     runtime: Option<Runtime>,
+    /// When it was last waited for in vain.
+    silent: Cell<Option<Instant>>,
 }
 
 /// Why snapshots cannot be had.
@@ -42,14 +45,25 @@ pub enum ShelfError {
     Unreadable { name: Name, error: Unreadable },
     #[error("snapshot {name} is not what its name says")]
     Misnamed { name: Name },
-    #[error("nothing has come for {waited:?}")]
+    #[error(
+        "snapshot {name} was made by fold version {version}, this release has {FOLD_VERSION}: another release wrote it"
+    )]
+    OtherFold { name: Name, version: u32 },
+    #[error("the store has not answered within {waited:?} (snapshots.restore_timeout)")]
     TimedOut { waited: Duration },
+    #[error(
+        "the store did not answer {ago:?} ago; after that it is not asked for {LEFT_ALONE_FOR:?}"
+    )]
+    LeftAlone { ago: Duration },
     #[error("it is not wanted any more")]
     Unwanted,
 }
 
 /// How often a wait looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a store that did not answer is not asked: with many partitions to restore, each would wait for it, one
+/// after the other.
+const LEFT_ALONE_FOR: Duration = Duration::from_mins(5);
 
 impl Shelf {
     /// # Errors
@@ -66,6 +80,7 @@ impl Shelf {
         Ok(Self {
             store,
             runtime: Some(runtime),
+            silent: Cell::new(None),
         })
     }
 
@@ -77,13 +92,17 @@ impl Shelf {
     /// The snapshots of this configuration with a position in `range`, ends included, newest first.
     ///
     /// # Errors
-    /// When the store does not answer in time.
+    /// When the store does not answer in time, or has not done so lately.
     pub fn find(
         &self,
         partition: PartitionId,
         (from, to): (NextOffset, NextOffset),
         (deadline, wanted): (Instant, &dyn Fn() -> bool),
     ) -> Result<Vec<Name>, ShelfError> {
+        let ago = self.silent.get().map(|since| since.elapsed());
+        if let Some(ago) = ago.filter(|ago| *ago < LEFT_ALONE_FOR) {
+            return Err(ShelfError::LeftAlone { ago });
+        }
         let folder = self.store.folder(partition);
         let listing = self.store.objects.list(Some(&folder));
         let all = async {
@@ -143,12 +162,15 @@ impl Shelf {
         let is_it = loaded.position == name.position
             && loaded.about.partition == partition
             && loaded.about.topic == self.store.settings.topic
-            && loaded.about.metadata.config_hash == name.config_hash
-            && loaded.about.metadata.fold_version == FOLD_VERSION;
-        if is_it {
-            Ok(loaded)
-        } else {
-            Err(ShelfError::Misnamed { name: name.clone() })
+            && loaded.about.metadata.config_hash == name.config_hash;
+        let name = || name.clone();
+        match loaded.about.metadata.fold_version {
+            _ if !is_it => Err(ShelfError::Misnamed { name: name() }),
+            FOLD_VERSION => Ok(loaded),
+            version => Err(ShelfError::OtherFold {
+                name: name(),
+                version,
+            }),
         }
     }
 
@@ -160,7 +182,7 @@ impl Shelf {
         let Some(runtime) = &self.runtime else {
             return Err(ShelfError::Unwanted);
         };
-        runtime.block_on(async {
+        let result = runtime.block_on(async {
             let mut work = pin!(work);
             loop {
                 match timeout(LOOK_EVERY, &mut work).await {
@@ -174,7 +196,11 @@ impl Shelf {
                     Err(_) => {}
                 }
             }
-        })
+        });
+        if matches!(result, Err(ShelfError::TimedOut { .. })) {
+            self.silent.set(Some(Instant::now()));
+        }
+        result
     }
 }
 

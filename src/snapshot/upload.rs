@@ -21,9 +21,17 @@ use tracing::{info, warn};
 
 use super::encode::Encoder;
 use super::format::{About, SEAL, SEAL_BYTES};
+use super::last::{Last, store_last};
 use super::location::{LocationError, Store, StoreSettings};
 use super::name::Name;
 use crate::window::{ImageHead, SeriesColumns};
+
+/// What the thread is told to store.
+#[derive(Debug)]
+pub enum Order {
+    Upload(Box<Upload>),
+    Last(Last),
+}
 
 /// A snapshot that a lane is about to copy; its position is committed.
 #[derive(Debug)]
@@ -75,7 +83,7 @@ pub enum UploadError {
 #[derive(Debug)]
 pub struct Uploads {
     settings: StoreSettings,
-    uploads: mpsc::Receiver<Upload>,
+    orders: mpsc::Receiver<Order>,
 }
 
 /// Bytes of a part. An object store takes none below 5 MiB but the last, and at most 10,000 of them.
@@ -89,38 +97,56 @@ const STRANGERS_KEPT: Duration = Duration::from_hours(7 * 24);
 const LEFT_OVER_AFTER: Duration = Duration::from_hours(1);
 
 impl Uploads {
-    pub fn new(settings: StoreSettings, uploads: mpsc::Receiver<Upload>) -> Self {
-        Self { settings, uploads }
+    pub fn new(settings: StoreSettings, orders: mpsc::Receiver<Order>) -> Self {
+        Self { settings, orders }
     }
 
-    /// Stores snapshots until nobody can send one. A location that cannot be used fails each snapshot, as it
-    /// may be usable later.
+    /// Stores snapshots until nobody can send one; the last ones of a worker that stops are waited for. A
+    /// location that cannot be used fails each snapshot, as it may be usable later.
     ///
     /// # Errors
     /// Never.
     pub async fn run(mut self) -> Result<(), Infallible> {
         let mut running = JoinSet::new();
         let mut opened: Option<Store> = None;
-        while let Some(upload) = self.uploads.recv().await {
+        let mut until = None;
+        while let Some(order) = self.orders.recv().await {
             while running.try_join_next().is_some() {}
-            if opened.is_none() {
-                match Store::open(self.settings.clone()) {
-                    Ok(store) => opened = Some(store),
-                    Err(error) => {
-                        let _given_up = upload.done.send(Err(error.into()));
-                        continue;
-                    }
+            let store = match opened.take() {
+                Some(store) => Ok(store),
+                None => Store::open(self.settings.clone()),
+            };
+            match (store, order) {
+                (Ok(store), Order::Upload(upload)) => {
+                    running.spawn(serve(store.clone(), *upload));
+                    opened = Some(store);
+                }
+                (Ok(store), Order::Last(last)) => {
+                    until = Some(last.until);
+                    running.spawn(store_last(store.clone(), last.all));
+                    opened = Some(store);
+                }
+                (Err(error), Order::Upload(upload)) => {
+                    let _given_up = upload.done.send(Err(error.into()));
+                }
+                (Err(error), Order::Last(_)) => {
+                    warn!(%error, "the last snapshots are not stored; the next start reads more of the log");
                 }
             }
-            if let Some(store) = &opened {
-                running.spawn(serve(store.clone(), upload));
+        }
+        if let Some(until) = until {
+            let all = async { while running.join_next().await.is_some() {} };
+            if timeout_at(until, all).await.is_err() {
+                warn!(
+                    "the last snapshots could not be stored in time; the next start reads more of the log"
+                );
             }
         }
         Ok(())
     }
 }
 
-async fn serve(store: Store, upload: Upload) {
+pub(super) async fn serve(store: Store, upload: Upload) {
     let Upload {
         about,
         head,

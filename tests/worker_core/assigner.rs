@@ -9,37 +9,40 @@ use std::time::Duration;
 use foretell::consume::{Assigned, PollCommand, RebalanceEvent};
 use foretell::domain::{CommitMetadata, Epoch, PartitionId};
 use foretell::partition::{
-    Assigner, AssignerError, AssignerInput, AssignerSettings, HungLane, Kept, LaneCommand,
+    Assigner, AssignerError, AssignerInput, AssignerSettings, CutSettings, HungLane, LaneCommand,
     LaneHandle, Opening, RestoreError, RestoreJob, Restored, Roster,
 };
 use foretell::produce::CommitterInput;
-use foretell::window::{Table, WindowConfig};
+use foretell::snapshot::Order;
+use foretell::window::WindowConfig;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::rig::{self, LIMITS, next};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// An assigner on its thread, with everybody it speaks to.
-struct Running {
+pub(crate) struct Running {
     inputs: SyncSender<AssignerInput>,
-    restores: Receiver<RestoreJob>,
+    pub(crate) restores: Receiver<RestoreJob>,
     lanes: Vec<mpsc::Receiver<LaneCommand>>,
     poller: Receiver<PollCommand>,
     committer: mpsc::Receiver<CommitterInput>,
     roster: watch::Receiver<Roster>,
+    snapshots: mpsc::Receiver<Order>,
     hangs: watch::Sender<Vec<HungLane>>,
     thread: JoinHandle<Result<(), AssignerError>>,
 }
 
-fn start(lanes: usize) -> Running {
+pub(crate) fn start(lanes: usize) -> Running {
     let (inputs, assigner_inputs) = sync_channel(100);
     let (to_restorers, restores) = sync_channel(100);
     let (to_poller, poller) = sync_channel(100);
     let (to_committer, committer) = mpsc::channel(100);
     let (roster_sender, roster) = watch::channel(Roster::default());
     let (hangs, hung) = watch::channel(Vec::new());
+    let (uploads, snapshots) = mpsc::channel(1);
     let (handles, lanes) = (0..lanes)
         .map(|_| {
             let (commands, lane) = mpsc::channel(100);
@@ -56,6 +59,12 @@ fn start(lanes: usize) -> Running {
         roster: roster_sender,
         hung,
         queue: LIMITS,
+        snapshots: Some(CutSettings {
+            interval: DEADLINE,
+            topic: rig::TOPIC.to_owned(),
+            uploads,
+            wall_clock: || rig::NOW,
+        }),
     });
     Running {
         inputs,
@@ -64,12 +73,13 @@ fn start(lanes: usize) -> Running {
         poller,
         committer,
         roster,
+        snapshots,
         hangs,
         thread: std::thread::spawn(move || assigner.run()),
     }
 }
 
-fn one(partition: i32, epoch: u64) -> Assigned {
+pub(crate) fn one(partition: i32, epoch: u64) -> Assigned {
     Assigned {
         partition: PartitionId(partition),
         epoch: Epoch(epoch),
@@ -77,7 +87,7 @@ fn one(partition: i32, epoch: u64) -> Assigned {
 }
 
 impl Running {
-    fn assign(&self, assigned: &[Assigned]) {
+    pub(crate) fn assign(&self, assigned: &[Assigned]) {
         let event = RebalanceEvent::Assigned(assigned.to_vec());
         self.send(AssignerInput::Rebalance(event));
         for expected in assigned {
@@ -86,7 +96,7 @@ impl Running {
         }
     }
 
-    fn restored(&self, assigned: Assigned, first_start: bool) {
+    pub(crate) fn restored(&self, assigned: Assigned, first_start: bool) {
         self.send(AssignerInput::Restored(Box::new(Restored {
             assigned,
             step: rig::step(WindowConfig::new(rig::settings(4, 2)).unwrap()),
@@ -96,7 +106,7 @@ impl Running {
     }
 
     /// What the hook of a revocation waits on.
-    fn revoke(&self, partitions: &[i32]) -> Receiver<()> {
+    pub(crate) fn revoke(&self, partitions: &[i32]) -> Receiver<()> {
         let (released, wait) = sync_channel(1);
         self.send(AssignerInput::Rebalance(RebalanceEvent::Revoked {
             partitions: partitions.iter().map(|id| PartitionId(*id)).collect(),
@@ -105,13 +115,18 @@ impl Running {
         wait
     }
 
-    fn send(&self, input: AssignerInput) {
+    pub(crate) fn send(&self, input: AssignerInput) {
         self.inputs.send(input).unwrap();
     }
 
     /// Lets the assigner work off its inputs and end.
-    fn stop(mut self) -> Ended {
-        self.send(AssignerInput::Stop);
+    pub(crate) fn stop(self) -> Ended {
+        self.stop_since(Instant::now())
+    }
+
+    pub(crate) fn stop_since(mut self, since: Instant) -> Ended {
+        let until = since + DEADLINE;
+        self.send(AssignerInput::Stop { since, until });
         self.thread.join().unwrap().unwrap();
         Ended {
             lanes: self
@@ -122,16 +137,18 @@ impl Running {
             poller: self.poller.try_iter().collect(),
             committer: std::iter::from_fn(|| self.committer.try_recv().ok()).collect(),
             roster: *self.roster.borrow(),
+            snapshots: self.snapshots.try_recv().ok(),
         }
     }
 }
 
 /// What everybody was told.
-struct Ended {
+pub(crate) struct Ended {
     lanes: Vec<Vec<LaneCommand>>,
     poller: Vec<PollCommand>,
     committer: Vec<CommitterInput>,
     roster: Roster,
+    pub(crate) snapshots: Option<Order>,
 }
 
 /// Epochs under which the poll thread was told to read partitions.
@@ -218,30 +235,6 @@ fn what_is_to_be_taken_over_anew_is_discarded_by_its_lane_and_restored_once_more
         (first.epoch, partition.0, second.epoch),
         (Epoch(1), 3, Epoch(2))
     );
-}
-
-#[test]
-fn what_a_lane_held_comes_back_with_its_partition_unless_that_is_there_already() {
-    let running = start(1);
-    let kept = |partition| {
-        AssignerInput::Kept(Box::new(Kept {
-            partition: PartitionId(partition),
-            position: next(17),
-            windows: Table::new(WindowConfig::new(rig::settings(4, 2)).unwrap()),
-        }))
-    };
-    running.assign(&[one(3, 1)]);
-    // Too late for that restore, and memory for nothing afterwards.
-    running.send(kept(3));
-    running.restored(one(3, 1), false);
-    drop(running.revoke(&[3]));
-    running.send(kept(4));
-    let both = vec![one(3, 2), one(4, 3)];
-    running.send(AssignerInput::Rebalance(RebalanceEvent::Assigned(both)));
-    let jobs = [(); 2].map(|()| running.restores.recv_timeout(DEADLINE).unwrap());
-    let found = jobs.map(|job| (job.assigned, job.kept.map(|held| held.position)));
-    assert_eq!(found, [(one(3, 2), None), (one(4, 3), Some(next(17)))]);
-    running.stop();
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod framed;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod lane;
 #[cfg(test)]
 mod oracle;

@@ -309,7 +309,7 @@ pub const ALL: [Metric; 45] = [
     gauge_of(
         SNAPSHOT_TIME,
         &["partition"],
-        "When this worker last stored a snapshot of a partition, seconds since the epoch",
+        "When this worker last stored a snapshot of a partition, or began to serve it, seconds since the epoch",
     ),
     gauge_of(
         SNAPSHOT_BYTES,

@@ -21,8 +21,8 @@ use crate::domain::{DeadLetterReason, Outcome, OutcomeCounts, PartitionId};
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
 pub use snapshots::{
-    RestoreSource, SnapshotResult, restored_from, snapshot, snapshot_pause, snapshot_stored,
-    snapshot_unusable,
+    RestoreSource, SnapshotResult, restored_from, snapshot, snapshot_awaited, snapshot_pause,
+    snapshot_stored, snapshot_unusable,
 };
 pub use transactions::{
     Settlement, TransactionResult, batches_stale, commit_seconds, producer_reinitialised, settled,

@@ -81,12 +81,17 @@ pub fn snapshot(result: SnapshotResult) {
     counter!(SNAPSHOTS, "result" => result.label()).increment(1);
 }
 
+/// The age of a partition's snapshots is counted from `now` on, when it began to be served.
+pub fn snapshot_awaited(partition: PartitionId, now: Timestamp) {
+    let seconds = number(now.0) / MILLIS_PER_SECOND;
+    gauge!(SNAPSHOT_TIME, "partition" => partition.to_string()).set(seconds);
+}
+
 /// A partition's snapshot is in the store since `now`.
 pub fn snapshot_stored(partition: PartitionId, (bytes, took): (u64, Duration), now: Timestamp) {
     histogram!(SNAPSHOT_SECONDS).record(took.as_secs_f64());
     gauge!(SNAPSHOT_BYTES, "partition" => partition.to_string()).set(number(bytes));
-    let seconds = number(now.0) / MILLIS_PER_SECOND;
-    gauge!(SNAPSHOT_TIME, "partition" => partition.to_string()).set(seconds);
+    snapshot_awaited(partition, now);
 }
 
 /// A snapshot kept a lane from its records for this long.

@@ -1,5 +1,8 @@
 //! Snapshots: killed workers come back from them, and whatever happens to them costs time and no forecast.
 
+mod faults;
+mod stop;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +19,7 @@ use integration_tests::{kafka, scratch, wait};
 const SOON: Duration = Duration::from_mins(1);
 const RESTORES: &str = "foretell_restores_total{source=\"snapshot\"}";
 const STORED: &str = "foretell_snapshots_total{result=\"stored\"}";
+const FAILED: &str = "foretell_snapshots_total{result=\"failed\"}";
 const PARTITIONS: usize = 3;
 
 fn scenario(name: &str, location: &Path) -> Result<Scenario> {
@@ -48,12 +52,22 @@ fn ask_oracle(snapshot: &Path) -> Result<Oracle> {
 
 /// Load, until the worker has stored a snapshot of every partition.
 fn until_stored(scenario: &mut Scenario, worker: &mut Worker) -> Result<()> {
-    let before = worker.metric(STORED)?;
-    wait::until_true("every partition has a new snapshot", SOON, || {
+    until_counted(scenario, worker, (STORED, 3.0))
+}
+
+/// Load, until a counter of the worker has grown by so much.
+fn until_counted(
+    scenario: &mut Scenario,
+    worker: &mut Worker,
+    (counter, more): (&str, f64),
+) -> Result<()> {
+    let before = worker.metric(counter)?;
+    let met = wait::until_true("snapshots are stored, or fail", SOON, || {
         worker.ensure_alive()?;
         scenario.burst(1)?;
-        Ok(worker.metric(STORED)? >= before + 3.0)
-    })
+        Ok(worker.metric(counter)? >= before + more)
+    });
+    met.with_context(|| format!("{counter} by {more}\n{}", worker.log_tail()))
 }
 
 #[test]
@@ -137,11 +151,7 @@ fn a_place_that_takes_no_snapshots_keeps_no_forecast_back() -> Result<()> {
     let mut scenario = scenario("snapshots-nowhere", &file.join("below"))?;
     scenario.burst(BURST)?;
     let mut worker = scenario.job.start_ready(WORKER)?;
-    wait::until_true("a snapshot has failed", SOON, || {
-        worker.ensure_alive()?;
-        scenario.burst(1)?;
-        Ok(worker.metric("foretell_snapshots_total{result=\"failed\"}")? >= 1.0)
-    })?;
+    until_counted(&mut scenario, &mut worker, (FAILED, 1.0))?;
     let log = fs::read_to_string(worker.log_file())?;
     ensure!(log.contains("restores replay the log"), "{log}");
     ensure!(log.contains("snapshot failed; forecasts go on"), "{log}");
@@ -179,11 +189,7 @@ fn a_worker_takes_over_from_another_ones_snapshots_in_a_bucket_and_does_without_
     );
     scenario.burst(BURST)?;
     drop(s3);
-    wait::until_true("a snapshot has failed", SOON, || {
-        second.ensure_alive()?;
-        scenario.burst(1)?;
-        Ok(second.metric("foretell_snapshots_total{result=\"failed\"}")? >= 1.0)
-    })?;
+    until_counted(&mut scenario, &mut second, (FAILED, 1.0))?;
     second.kill()?;
     let mut third = scenario.job.start_ready("third")?;
     ensure!(third.metric(RESTORES)? == 0.0, "the bucket is gone");
