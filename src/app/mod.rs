@@ -16,6 +16,7 @@ mod settings;
 mod threads;
 mod watchdog;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -31,10 +32,11 @@ use crate::config::{Config, Environment};
 use crate::consume::{
     Cleanup, ClientSettings, Hooks, PollCommand, Poller, Replayer, check_cleanup, probe,
 };
+use crate::domain::PartitionId;
 use crate::ownership::Ownership;
 use crate::partition::{
     Assigner, AssignerInput, AssignerSettings, CutSettings, HungLane, RestoreJob, RestoreSettings,
-    Restorer, Roster,
+    Restorer, Restores, Restoring, Roster,
 };
 use crate::produce::{CommitsFailing, Committer, CommitterInput, CommitterSettings};
 use crate::snapshot::{StoreSettings, Uploads};
@@ -79,6 +81,7 @@ pub struct App {
     poller: SyncSender<PollCommand>,
     assigner: SyncSender<AssignerInput>,
     roster: watch::Receiver<Roster>,
+    restores: watch::Receiver<BTreeMap<PartitionId, Restoring>>,
     commits: watch::Receiver<Option<CommitsFailing>>,
     hung: watch::Receiver<Vec<HungLane>>,
     explainer: Explainer,
@@ -133,7 +136,10 @@ impl App {
         )?;
         let place = (config.topics.observations.as_str(), partitions);
         let explainer = Explainer::new(&lanes, place, &config.kafka.group_id);
-        let restores = wiring.start_restorers(&restore, store.as_ref(), &to_assigner)?;
+        let under_way = Restores::default();
+        let watched_restores = under_way.watch();
+        let snapshots = store.as_ref();
+        let restores = wiring.start_restorers((&restore, under_way), snapshots, &to_assigner)?;
         let (roster, watched_roster) = watch::channel(Roster::default());
         let assigner = Assigner::new(AssignerSettings {
             inputs: assigner_inputs,
@@ -159,6 +165,7 @@ impl App {
             poller: to_poller,
             assigner: to_assigner,
             roster: watched_roster,
+            restores: watched_restores,
             commits,
             hung,
             explainer,
@@ -166,9 +173,14 @@ impl App {
         })
     }
 
-    /// How many partitions are restored and served, as it changes.
+    /// Which partitions are restored and served, as it changes.
     pub fn roster(&self) -> watch::Receiver<Roster> {
         self.roster.clone()
+    }
+
+    /// How the restores go that are under way.
+    pub fn restores(&self) -> watch::Receiver<BTreeMap<PartitionId, Restoring>> {
+        self.restores.clone()
     }
 
     /// What commits fail with, while they have failed for long.
@@ -335,7 +347,7 @@ impl<'a> Wiring<'a> {
     /// As many restore threads as lanes: they are busy when the lanes are not.
     fn start_restorers(
         &mut self,
-        settings: &RestoreSettings,
+        (settings, restores): (&RestoreSettings, Restores),
         store: Option<&StoreSettings>,
         to_assigner: &SyncSender<AssignerInput>,
     ) -> Result<SyncSender<RestoreJob>, StartError> {
@@ -345,7 +357,9 @@ impl<'a> Wiring<'a> {
             let Config { kafka, topics, .. } = self.config;
             let replayer = Replayer::new(&self.client, &kafka.group_id, &topics.observations)?;
             let restore = Restorer::new(settings.clone(), replayer, self.ownership.clone());
-            let restore = restore.with_snapshots(store.and_then(threads::open_shelf));
+            let restore = restore
+                .with_snapshots(store.and_then(threads::open_shelf))
+                .shown_in(restores.clone());
             let (jobs, results) = (Arc::clone(&jobs), to_assigner.clone());
             self.threads.run(&format!("restore-{index}"), move || {
                 threads::restore_all(&restore, &jobs, &results);

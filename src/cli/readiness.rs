@@ -1,5 +1,6 @@
 //! From what the worker's parts publish to whether it is ready.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, RegistryHealth};
-use crate::http::{Hung, Readiness};
-use crate::partition::{HungLane, Roster};
+use crate::domain::PartitionId;
+use crate::http::{Hung, Readiness, Restoring};
+use crate::partition::{HungLane, Restoring as UnderWay, Roster};
 use crate::produce::CommitsFailing;
 use crate::registry::{Holds, Trouble};
 
@@ -21,6 +23,7 @@ const HOLD_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Facts {
     roster: watch::Receiver<Roster>,
+    restores: watch::Receiver<BTreeMap<PartitionId, UnderWay>>,
     commits: watch::Receiver<Option<CommitsFailing>>,
     hung: watch::Receiver<Vec<HungLane>>,
     registry: RegistryFacts,
@@ -40,6 +43,7 @@ impl Facts {
     pub(super) fn of(app: &App, health: &RegistryHealth) -> Self {
         Self {
             roster: app.roster(),
+            restores: app.restores(),
             commits: app.commits(),
             hung: app.hung(),
             registry: RegistryFacts::of(health),
@@ -57,14 +61,15 @@ impl Facts {
                 joined,
                 restoring,
                 serving,
-            } = *self.roster.borrow_and_update();
+            } = self.roster.borrow_and_update().clone();
+            let restores = self.restores.borrow_and_update().clone();
             let failing = self.commits.borrow_and_update().clone();
             let hung = self.hung.borrow_and_update().clone();
             publish.send_replace(Readiness {
                 // The app starts only with a model that was verified and loaded on every lane.
                 model_warm: true,
                 joined,
-                restoring,
+                restoring: told_restoring(&restoring, &restores),
                 serving,
                 commits_failing: failing.map(|CommitsFailing { since, reason }| (since, reason)),
                 hung: hung.into_iter().map(told).collect(),
@@ -75,6 +80,9 @@ impl Facts {
                 biased;
                 // Without a sender the worker is ending, and its end says why.
                 changed = self.roster.changed() => if changed.is_err() {
+                    pending::<()>().await;
+                },
+                changed = self.restores.changed() => if changed.is_err() {
                     pending::<()>().await;
                 },
                 changed = self.commits.changed() => if changed.is_err() {
@@ -88,6 +96,22 @@ impl Facts {
             }
         }
     }
+}
+
+/// The restore of a partition may have ended before the roster says so, or begun after.
+fn told_restoring(
+    partitions: &[PartitionId],
+    restores: &BTreeMap<PartitionId, UnderWay>,
+) -> Vec<Restoring> {
+    let told = |partition: &PartitionId| {
+        let one = restores.get(partition);
+        Restoring {
+            partition: *partition,
+            under_way: one.map(|one| (one.since, one.doing.clone())),
+            failed: one.and_then(|one| one.failed.clone()),
+        }
+    };
+    partitions.iter().map(told).collect()
 }
 
 fn told(lane: HungLane) -> Hung {
@@ -172,6 +196,7 @@ mod tests {
 
     struct Rig {
         roster: watch::Sender<Roster>,
+        restores: watch::Sender<BTreeMap<PartitionId, UnderWay>>,
         commits: watch::Sender<Option<CommitsFailing>>,
         hung: watch::Sender<Vec<HungLane>>,
         facts: Facts,
@@ -180,19 +205,22 @@ mod tests {
     fn rig(health: &RegistryHealth) -> Rig {
         let (roster, watched) = watch::channel(Roster {
             joined: true,
-            restoring: 1,
+            restoring: vec![PartitionId(5)],
             serving: 1,
         });
+        let (restores, under_way) = watch::channel(BTreeMap::new());
         let (commits, failing) = watch::channel(None);
         let (hung, hangs) = watch::channel(Vec::new());
         let facts = Facts {
             roster: watched,
+            restores: under_way,
             commits: failing,
             hung: hangs,
             registry: RegistryFacts::of(health),
         };
         Rig {
             roster,
+            restores,
             commits,
             hung,
             facts,
@@ -203,6 +231,7 @@ mod tests {
     async fn readiness_follows_the_roster_the_commits_and_the_drain() {
         let Rig {
             roster,
+            restores: _restores,
             commits,
             hung,
             facts,
@@ -211,10 +240,10 @@ mod tests {
         let drain = CancellationToken::new();
         let scenario = async {
             let restoring = readiness.wait_for(|now| now.joined).await.unwrap().clone();
-            assert_eq!((restoring.restoring, restoring.draining), (1, false));
-            roster.send_modify(|roster| roster.restoring = 0);
+            assert_eq!((restoring.restoring.len(), restoring.draining), (1, false));
+            roster.send_modify(|roster| roster.restoring.clear());
             let ready = readiness
-                .wait_for(|now| now.restoring == 0)
+                .wait_for(|now| now.restoring.is_empty())
                 .await
                 .unwrap()
                 .clone();
@@ -255,11 +284,12 @@ mod tests {
         let health = RegistryHealth::default();
         let Rig {
             roster,
+            restores: _restores,
             commits: _sender,
             hung: _other,
             facts,
         } = rig(&health);
-        roster.send_modify(|roster| roster.restoring = 0);
+        roster.send_modify(|roster| roster.restoring.clear());
         let (publish, mut readiness) = watch::channel(Readiness::default());
         let scenario = async {
             let began = Instant::now();

@@ -12,5 +12,5 @@ mod server;
 
 pub use admin::{Admin, router};
 pub use explain::{Answer, Asked, Explainer};
-pub use readiness::{Hung, Readiness, Reason};
+pub use readiness::{Hung, Readiness, Reason, Restoring};
 pub use server::{BindError, Server};

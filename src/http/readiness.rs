@@ -15,7 +15,7 @@ pub struct Readiness {
     /// partitions some have none, and are ready.
     pub joined: bool,
     /// Assigned partitions whose windows are not rebuilt yet.
-    pub restoring: usize,
+    pub restoring: Vec<Restoring>,
     /// Assigned partitions that are forecast.
     pub serving: usize,
     /// Since when commits have failed for too long, and what they failed with.
@@ -26,6 +26,16 @@ pub struct Readiness {
     pub registry_waits: Option<String>,
     /// The process is about to end.
     pub draining: bool,
+}
+
+/// A partition whose windows are being rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restoring {
+    pub partition: PartitionId,
+    /// Since when, and what is being done; `None` while others come first.
+    pub under_way: Option<(Instant, String)>,
+    /// What the last attempt failed with.
+    pub failed: Option<String>,
 }
 
 /// A lane that hangs, and what stands still with it.
@@ -83,9 +93,9 @@ impl Readiness {
                 "waiting for the first assignment of the consumer group".to_owned(),
             ),
             (
-                *restoring > 0,
+                !restoring.is_empty(),
                 "restoring",
-                format!("the windows of {restoring} partitions are being rebuilt"),
+                restoring_text(restoring),
             ),
             (commits_failing.is_some(), "commits", failing),
             (
@@ -104,6 +114,47 @@ impl Readiness {
             .filter(|(holds, ..)| *holds)
             .map(|(_, code, detail)| Reason { code, detail })
             .collect()
+    }
+}
+
+/// Partitions that are named; there may be thousands.
+const NAMED_MAX: usize = 20;
+
+/// Those first that say the most.
+fn restoring_text(restoring: &[Restoring]) -> String {
+    let mut all: Vec<&Restoring> = restoring.iter().collect();
+    all.sort_by_key(|one| (one.failed.is_none(), one.under_way.is_none(), one.partition));
+    let named = all.iter().take(NAMED_MAX).map(|one| one.text());
+    let named = named.collect::<Vec<_>>().join("; ");
+    let more = all.len().saturating_sub(NAMED_MAX);
+    let more = (more > 0).then(|| format!("; and {more} more"));
+    format!(
+        "the windows of {} partitions are being rebuilt: {named}{}",
+        all.len(),
+        more.unwrap_or_default()
+    )
+}
+
+impl Restoring {
+    fn text(&self) -> String {
+        let Self {
+            partition,
+            under_way,
+            failed,
+        } = self;
+        let doing = match under_way {
+            Some((since, doing)) => {
+                format!(
+                    "partition {partition}, for {} s now, {doing}",
+                    since.elapsed().as_secs()
+                )
+            }
+            None => format!("partition {partition} waits for its turn"),
+        };
+        match failed {
+            Some(error) => format!("{doing} (the last attempt failed: {error})"),
+            None => doing,
+        }
     }
 }
 
@@ -146,12 +197,27 @@ mod tests {
         };
         assert!(codes(ready.clone()).is_empty());
         assert_eq!(codes(Readiness::default()), ["model", "joining"]);
+        let since = Instant::now();
         let restoring = Readiness {
-            restoring: 1,
+            restoring: vec![
+                Restoring {
+                    partition: PartitionId(2),
+                    under_way: None,
+                    failed: None,
+                },
+                Restoring {
+                    partition: PartitionId(7),
+                    under_way: Some((since, "reads".to_owned())),
+                    failed: Some("no broker".to_owned()),
+                },
+            ],
             ..ready.clone()
         };
-        assert_eq!(codes(restoring), ["restoring"]);
-        let since = Instant::now();
+        assert_eq!(codes(restoring.clone()), ["restoring"]);
+        assert_eq!(
+            restoring.reasons()[0].detail,
+            "the windows of 2 partitions are being rebuilt: partition 7, for 0 s now, reads (the last attempt failed: no broker); partition 2 waits for its turn"
+        );
         let failing = Readiness {
             commits_failing: Some((since, "producing forecasts failed".to_owned())),
             ..ready.clone()

@@ -286,7 +286,7 @@ impl Assigner {
 
     fn publish(&self) {
         let roster = self.assignment.roster();
-        metrics::roster(roster.restoring, roster.serving);
+        metrics::roster(roster.restoring.len(), roster.serving);
         self.settings.roster.send_replace(roster);
     }
 }

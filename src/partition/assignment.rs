@@ -49,12 +49,12 @@ pub enum AssignmentCommand {
     },
 }
 
-/// How many partitions this worker has, for readiness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which partitions this worker has, for readiness.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     /// True once the group has given its first answer, even if that was no partition.
     pub joined: bool,
-    pub restoring: usize,
+    pub restoring: Vec<PartitionId>,
     pub serving: usize,
 }
 
@@ -124,11 +124,14 @@ impl Assignment {
     }
 
     pub fn roster(&self) -> Roster {
-        let serving = self.served().count();
+        let is_restoring = |(partition, phase): (&PartitionId, &Phase)| match phase {
+            Phase::Restoring { .. } => Some(*partition),
+            Phase::Serving { .. } => None,
+        };
         Roster {
             joined: self.joined,
-            restoring: self.phases.len() - serving,
-            serving,
+            restoring: self.phases.iter().filter_map(is_restoring).collect(),
+            serving: self.served().count(),
         }
     }
 

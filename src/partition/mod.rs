@@ -24,6 +24,7 @@ mod rebuild;
 mod recent;
 mod rescue;
 mod restore;
+mod restoring;
 mod round;
 mod serving;
 mod step;
@@ -47,6 +48,7 @@ pub use rebuild::{
 };
 pub use rescue::{Panics, Rescue, TooManyPanics, caught};
 pub use restore::{Opening, RestoreError, RestoreSettings, Restored, Restorer};
+pub use restoring::{Restores, Restoring};
 pub use round::{DEADLINE_HEADER, OutputSettings};
 pub use serving::Serving;
 pub use step::{End, Placed, Step, Stepped};

@@ -12,6 +12,7 @@ use super::at_hand::{Candidates, Kept, RestoreJob};
 use super::lineage::Lineage;
 use super::plan::{Planned, plan};
 use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, Sources, rebuild_from};
+use super::restoring::{Restores, Told, UnderWay};
 use super::step::Step;
 use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
@@ -101,6 +102,7 @@ pub struct Restorer {
     ownership: Ownership,
     /// `None` where no snapshots are kept.
     snapshots: Option<Shelf>,
+    restores: Restores,
 }
 
 /// Wait before a restore is tried again after an error, doubled up to the maximum, which also bounds
@@ -115,6 +117,7 @@ impl Restorer {
             replayer,
             ownership,
             snapshots: None,
+            restores: Restores::default(),
         }
     }
 
@@ -122,6 +125,12 @@ impl Restorer {
     #[must_use]
     pub fn with_snapshots(self, snapshots: Option<Shelf>) -> Self {
         Self { snapshots, ..self }
+    }
+
+    /// The same, and it shows here what it does.
+    #[must_use]
+    pub fn shown_in(self, restores: Restores) -> Self {
+        Self { restores, ..self }
     }
 
     /// Restores a partition. Tries again, with back-off, while brokers do not answer; the partition
@@ -135,8 +144,9 @@ impl Restorer {
         let mut back_off = BACK_OFF;
         let began = Instant::now();
         let mut refusals = Refusals::default();
+        let under_way = self.restores.begin(assigned);
         while self.is_ours(assigned) {
-            match self.attempt(assigned, &mut kept) {
+            match self.attempt(assigned, &mut kept, &under_way) {
                 Ok(restored) => {
                     metrics::restored(began.elapsed());
                     return Ok(restored);
@@ -161,6 +171,7 @@ impl Restorer {
                         });
                     }
                     warn!(partition = %assigned.partition, %error, retry_in = ?back_off, "restore failed");
+                    under_way.failed(&error);
                     std::thread::park_timeout(back_off);
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
@@ -177,8 +188,10 @@ impl Restorer {
         &self,
         assigned: Assigned,
         kept: &mut Option<Box<Kept>>,
+        under_way: &UnderWay,
     ) -> Result<Option<Restored>, RestoreError> {
         let wanted = || self.is_ours(assigned);
+        under_way.does("asks for the committed offset and the ends of the log");
         let log = self.replayer.committed(assigned.partition, &wanted)?;
         if let Some(gap) = self.gap(assigned.partition, &log) {
             return Ok(Some(self.after(gap, assigned)));
@@ -202,7 +215,8 @@ impl Restorer {
                 "no usable state behind the committed offset; windows are rebuilt from the log and forecasts are partial until they have moved on"
             );
         }
-        let Some(step) = self.rebuild(assigned, plan, (log.log_start, kept.take()))? else {
+        let at_hand = (log.log_start, kept.take());
+        let Some(step) = self.rebuild((assigned, under_way), plan, at_hand)? else {
             return Ok(None);
         };
         Ok(Some(Restored {
@@ -272,7 +286,7 @@ impl Restorer {
     /// `None` when the partition was taken away meanwhile.
     fn rebuild(
         &self,
-        assigned: Assigned,
+        (assigned, under_way): (Assigned, &UnderWay),
         plan: RebuildPlan,
         (log_start, kept): (NextOffset, Option<Box<Kept>>),
     ) -> Result<Option<Step>, RestoreError> {
@@ -294,15 +308,20 @@ impl Restorer {
             ask: &mut |schema| self.settings.schemas.wait(schema, &wanted),
             read: &mut |(from, to), fold| {
                 let began = Instant::now();
+                let mut told = Told::new((from, to), under_way);
                 let records = self.replayer.replay(partition, (from, to), &mut |batch| {
                     fold(batch);
+                    told.read(batch);
                     wanted()
                 })?;
                 metrics::replayed(records, began.elapsed());
                 info!(%partition, %from, %to, records, took = ?began.elapsed(), "replayed");
                 Ok::<_, RestoreError>(wanted())
             },
-            at_hand: &mut || candidates.next(&wanted),
+            at_hand: &mut || {
+                under_way.does("looks for a snapshot");
+                candidates.next(&wanted)
+            },
         };
         let rebuilt = rebuild_from(fresh, plan, sources, &mut |_watched| {})?;
         Ok(rebuilt.map(|rebuilt| {

@@ -136,7 +136,7 @@ impl Running {
                 .collect(),
             poller: self.poller.try_iter().collect(),
             committer: std::iter::from_fn(|| self.committer.try_recv().ok()).collect(),
-            roster: *self.roster.borrow(),
+            roster: self.roster.borrow().clone(),
             snapshots: self.snapshots.try_recv().ok(),
         }
     }
@@ -175,7 +175,7 @@ fn what_is_revoked_while_it_is_restored_is_released_at_once_and_never_served() {
     assert!(ended.poller.is_empty() && ended.committer.is_empty());
     let roster = Roster {
         joined: true,
-        restoring: 0,
+        restoring: Vec::new(),
         serving: 0,
     };
     assert_eq!(ended.roster, roster);
@@ -200,7 +200,7 @@ fn the_restore_of_an_earlier_assignment_is_dropped_and_that_of_the_present_one_i
         (serving.partition, serving.epoch),
         (PartitionId(3), Epoch(2))
     );
-    assert_eq!((ended.roster.restoring, ended.roster.serving), (0, 1));
+    assert_eq!((ended.roster.restoring.len(), ended.roster.serving), (0, 1));
 
     // What the lane's batches tell is what the poll thread reads, for this assignment.
     let [PollCommand::Serve { progress, .. }] = &ended.poller[..] else {
