@@ -17,6 +17,7 @@ pub mod window;
 pub mod infer;
 pub mod produce;
 
+pub mod control;
 pub mod registry;
 pub mod snapshot;
 
