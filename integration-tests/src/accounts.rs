@@ -8,6 +8,7 @@ use apache_avro::types::Value;
 use serde::Deserialize;
 
 use crate::forecast::{PREFIX, decode};
+use crate::lives::Skipped;
 use crate::read::{Seen, ValuesByKey, read_committed, values_by_key};
 use crate::scenario::Scenario;
 use crate::worker::WINDOW;
@@ -17,7 +18,8 @@ use crate::worker::WINDOW;
 pub struct Accounts {
     /// Observations that were folded, each once.
     pub records: u64,
-    /// Forecasts, as the Java client reads them.
+    /// Forecasts that the Java client reads and that are as they were recomputed: all that there are, but for
+    /// those before a gap.
     pub forecasts: u64,
     /// What `foretell verify` recomputed otherwise, of forecasts and of dead letters.
     pub differences: u64,
@@ -31,11 +33,30 @@ pub struct Expected {
     pub window: u32,
     /// Series beside the load, with the records that each has and the forecasts that are due of them.
     pub others: BTreeMap<String, Due>,
-    /// Dead letters by their reason.
+    /// Dead letters by their reason, but for gaps.
     pub letters: BTreeMap<String, usize>,
     /// Kafka forgets with a broker's death what a producer has written whose records are older than a day, as
     /// those of the load are (docs/kafka.md, finding 15): what it sends again is there twice.
     pub may_be_doubled: bool,
+    /// Records that were deleted before they were read, each time that they were.
+    pub deleted: Vec<Deleted>,
+}
+
+/// What was deleted of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    pub partition: i32,
+    /// What was committed at least.
+    pub committed: i64,
+    /// Where the log begins now.
+    pub until: i64,
+}
+
+impl Deleted {
+    fn is_skipped_by(&self, gap: &Skipped) -> bool {
+        let same = gap.partition == self.partition && gap.to == self.until;
+        same && (self.committed..self.until).contains(&gap.from)
+    }
 }
 
 /// What a series is to have.
@@ -52,6 +73,7 @@ impl Default for Expected {
             others: BTreeMap::new(),
             letters: BTreeMap::new(),
             may_be_doubled: false,
+            deleted: Vec::new(),
         }
     }
 }
@@ -79,12 +101,42 @@ impl Verified {
         ensure!(self.clean && windows_agree, "verify: {}", self.said);
         Ok(())
     }
+
+    /// Fails unless it says the same of gaps as their records do.
+    fn ensure_skipped(&self, gaps: &[Skipped]) -> Result<()> {
+        let mut said = Vec::new();
+        for partition in &self.partitions {
+            for Gap { from, to, offsets } in &partition.skipped {
+                ensure!(*offsets == to - from, "verify: {}", self.said);
+                said.push(Skipped {
+                    partition: partition.number,
+                    from: *from,
+                    to: *to,
+                });
+            }
+        }
+        let mut recorded = gaps.to_vec();
+        recorded.sort();
+        said.sort();
+        ensure!(said == recorded, "{gaps:?}, and verify: {}", self.said);
+        Ok(())
+    }
 }
 
 #[derive(Debug, Deserialize)]
 struct Partition {
+    #[serde(rename = "partition")]
+    number: i32,
     records: u64,
     windows: String,
+    skipped: Vec<Gap>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Gap {
+    from: i64,
+    to: i64,
+    offsets: i64,
 }
 
 impl Scenario {
@@ -99,43 +151,38 @@ impl Scenario {
         let verified = self.verify()?;
         verified.ensure_clean()?;
         let forecasts = read_committed(&self.cluster, &self.job.forecasts())?;
-        self.ensure_due(expected, &values_by_key(&forecasts)?)?;
-        ensure_in_order(&forecasts)?;
         let letters = read_committed(&self.cluster, &self.job.dead_letters())?;
-        let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-        for letter in &letters {
-            let reason = letter.header("foretell.reason")?.to_owned();
-            *reasons.entry(reason).or_default() += 1;
-        }
-        ensure!(
-            reasons == expected.letters,
-            "dead letters: {reasons:?}, expected {:?}",
-            expected.letters
-        );
+        let gaps = ensure_letters(&letters, expected)?;
+        verified.ensure_skipped(&gaps)?;
+        let lives = self.lives(&gaps)?;
+        let due = lives.due(expected.window);
+        ensure_due(expected, &due, &values_by_key(&forecasts)?)?;
+        ensure_in_order(&forecasts)?;
 
         let count = |name: &str| verified.count(name);
-        let accounts = Accounts {
-            records: verified.partitions.iter().map(|it| it.records).sum(),
-            forecasts: u64::try_from(forecasts.len())?,
-            differences: verified.counts.values().sum::<u64>()
-                - ["equal", "letter_equal", "letter_other"]
-                    .map(count)
-                    .iter()
-                    .sum::<u64>(),
-        };
-        let others: u64 = expected.others.values().map(|due| due.records).sum();
-        let written = self.written() + others;
+        let before: usize = due.values().map(|(before, _)| before).sum();
+        let (read, before) = (u64::try_from(forecasts.len())?, u64::try_from(before)?);
+        let fine = ["equal", "letter_equal", "letter_gap", "letter_other"];
+        // Forecasts of records before a gap are there and nobody can say what they should be.
+        let told = fine.map(count).iter().sum::<u64>() + before;
+        let others: u64 = expected.others.values().map(|it| it.records).sum();
         let doubled = if expected.may_be_doubled {
             self.doubled()?
         } else {
             0
         };
+        let folded: u64 = verified.partitions.iter().map(|it| it.records).sum();
+        let behind = lives.read_last() + others + doubled;
         ensure!(
-            accounts.records == written + doubled && accounts.forecasts == count("equal"),
-            "{written} observations were written, {doubled} of them twice, {} forecasts are as they should be: {accounts:?}",
-            count("equal")
+            count("unverifiable") == before && count("equal") + before == read && folded == behind,
+            "{behind} observations are behind the last gap, {doubled} of them twice, {folded} were folded; of {read} forecasts {before} are from before it: {}",
+            verified.said
         );
-        Ok(accounts)
+        Ok(Accounts {
+            records: lives.read() + others + doubled,
+            forecasts: count("equal"),
+            differences: verified.counts.values().sum::<u64>() - told,
+        })
     }
 
     /// Recomputes all that was committed.
@@ -165,31 +212,59 @@ impl Scenario {
         let distinct: HashSet<_> = each.collect();
         Ok(u64::try_from(input.len() - distinct.len())?)
     }
+}
 
-    /// Fails unless every series has as many forecasts as are due.
-    fn ensure_due(&self, expected: &Expected, forecasts: &ValuesByKey<'_>) -> Result<()> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for ((_, key), values) in forecasts {
-            let other = counts.insert(key, values.len());
-            ensure!(other.is_none(), "{key} is in two partitions");
+/// Fails unless there are the dead letters that are to be expected; answers the gaps among them.
+fn ensure_letters(letters: &[Seen], expected: &Expected) -> Result<Vec<Skipped>> {
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut gaps = Vec::new();
+    for letter in letters {
+        match letter.header("foretell.reason")? {
+            "gap" => gaps.push(Skipped::read(letter)?),
+            reason => *reasons.entry(reason.to_owned()).or_default() += 1,
         }
-        let mut due = self.due(0, expected.window);
-        for (series, other) in &expected.others {
-            due.insert(series.clone(), other.forecasts);
-        }
-        for (series, count) in &due {
-            let found = counts.remove(series.as_str()).unwrap_or(0);
-            ensure!(
-                found == *count,
-                "{series}: {found} forecasts, {count} were due"
-            );
-        }
-        ensure!(
-            counts.is_empty(),
-            "forecasts for series that do not exist: {counts:?}"
-        );
-        Ok(())
     }
+    ensure!(
+        reasons == expected.letters,
+        "dead letters: {reasons:?}, expected {:?}",
+        expected.letters
+    );
+    let deleted = &expected.deleted;
+    let is_skipped = |it: &Deleted| gaps.iter().any(|gap| it.is_skipped_by(gap));
+    ensure!(
+        gaps.len() == deleted.len() && deleted.iter().all(is_skipped),
+        "deleted were {deleted:?}, skipped {gaps:?}"
+    );
+    Ok(gaps)
+}
+
+/// Fails unless every series has as many forecasts as are due.
+fn ensure_due(
+    expected: &Expected,
+    lives: &BTreeMap<String, (usize, usize)>,
+    forecasts: &ValuesByKey<'_>,
+) -> Result<()> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for ((_, key), values) in forecasts {
+        let other = counts.insert(key, values.len());
+        ensure!(other.is_none(), "{key} is in two partitions");
+    }
+    let of_load = lives
+        .iter()
+        .map(|(series, (before, behind))| (series, before + behind));
+    let others = expected
+        .others
+        .iter()
+        .map(|(series, due)| (series, due.forecasts));
+    for (series, due) in of_load.chain(others) {
+        let found = counts.remove(series.as_str()).unwrap_or(0);
+        ensure!(found == due, "{series}: {found} forecasts, {due} were due");
+    }
+    ensure!(
+        counts.is_empty(),
+        "forecasts for series that do not exist: {counts:?}"
+    );
+    Ok(())
 }
 
 /// Fails unless the forecasts of every series come from ever later records of one partition: none is there

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod conversation;
 pub mod forecast;
 pub mod kafka;
+pub mod lives;
 pub mod nodes;
 pub mod observation;
 pub mod permissions;

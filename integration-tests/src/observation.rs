@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Result;
@@ -187,8 +188,11 @@ impl Load {
         self.steps
     }
 
+    /// Before the number of a series.
+    pub const PREFIX: &str = "cell-";
+
     pub fn name(series: u32) -> String {
-        format!("cell-{series}")
+        format!("{}{series}", Self::PREFIX)
     }
 
     /// How many of the steps made so far complete a window of `length` slots, where a missing value
@@ -199,17 +203,17 @@ impl Load {
 
     /// As [`Self::due`], where only the steps from `first` on are left.
     pub fn due_since(&self, first: u32, series: u32, length: u32, gap_max: u32) -> usize {
-        let present = |step: u32| step >= first && Cells::of(series, step).down.is_some();
+        Self::due_within(&(first..self.steps), series, length, gap_max)
+    }
+
+    /// As [`Self::due`], where these steps are all that there are.
+    pub fn due_within(steps: &Range<u32>, series: u32, length: u32, gap_max: u32) -> usize {
+        let present = |step: u32| step >= steps.start && Cells::of(series, step).down.is_some();
         let usable = |step: u32| (step.saturating_sub(gap_max)..=step).any(present);
-        let newest = (first + length).saturating_sub(1)..self.steps;
+        let newest = (steps.start + length).saturating_sub(1)..steps.end;
         newest
             .filter(|&step| (step + 1 - length..=step).all(usable))
             .count()
-    }
-
-    /// How many records the steps made so far have, where none is left out.
-    pub fn records(&self) -> u64 {
-        u64::from(self.steps) * u64::from(self.series)
     }
 
     /// The next step of every series.

@@ -211,6 +211,11 @@ impl Scenario {
         self.load.steps()
     }
 
+    /// Series of the load.
+    pub fn series(&self) -> u32 {
+        self.load.series()
+    }
+
     /// How many forecasts every series of the load is due, counted from the step `first` on, of a model that
     /// asks for `window` slots.
     pub fn due(&self, first: u32, window: u32) -> BTreeMap<String, usize> {
@@ -219,11 +224,6 @@ impl Scenario {
             (Load::name(series), count)
         };
         (0..self.load.series()).map(due).collect()
-    }
-
-    /// How many records of the load are in the input, where none was left out.
-    pub fn written(&self) -> u64 {
-        self.load.records()
     }
 
     /// Writes one record that is not part of the load.

@@ -40,6 +40,8 @@ pub enum Finding {
     LetterUnverifiable,
     LetterNewer,
     LetterOutside,
+    /// The record of a gap that was skipped.
+    LetterGap,
     /// Of another input topic, a receipt, or written by somebody else.
     LetterOther,
     /// The windows are not those that were committed.
@@ -67,7 +69,7 @@ pub enum About {
 }
 
 impl Finding {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Equal,
         Self::Close,
         Self::Missing,
@@ -91,6 +93,7 @@ impl Finding {
         Self::LetterUnverifiable,
         Self::LetterNewer,
         Self::LetterOutside,
+        Self::LetterGap,
         Self::LetterOther,
         Self::Checksum,
     ];
@@ -121,6 +124,7 @@ impl Finding {
             Self::LetterUnverifiable => "letter_unverifiable",
             Self::LetterNewer => "letter_newer",
             Self::LetterOutside => "letter_outside",
+            Self::LetterGap => "letter_gap",
             Self::LetterOther => "letter_other",
             Self::Checksum => "checksum",
         }
@@ -146,6 +150,7 @@ impl Finding {
             Self::OtherTopic => "of another input topic",
             Self::LetterEqual => "as they should be",
             Self::LetterReason => "with another reason",
+            Self::LetterGap => "of gaps that were skipped",
             Self::LetterOther => "of others, receipts",
             Self::Checksum => "windows that differ from the committed checksum",
         }
@@ -161,6 +166,7 @@ impl Finding {
             | Self::LetterEqual
             | Self::LetterNewer
             | Self::LetterOutside
+            | Self::LetterGap
             | Self::LetterOther => Weight::Fine,
             Self::MaybeExpired
             | Self::Undecided
@@ -205,6 +211,7 @@ impl Finding {
             | Self::LetterUnverifiable
             | Self::LetterNewer
             | Self::LetterOutside
+            | Self::LetterGap
             | Self::LetterOther => About::Letters,
             Self::Checksum => About::State,
         }

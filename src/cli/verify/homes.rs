@@ -12,6 +12,16 @@ pub struct Homes {
     sources: HashMap<(PartitionId, PartitionId), Sources>,
 }
 
+/// How a forecast stands behind the one before it of its series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    Right,
+    /// It is of the same source.
+    Again,
+    /// And why.
+    Wrong(String),
+}
+
 /// The sources of one input partition that were found in one output partition.
 #[derive(Debug)]
 struct Sources {
@@ -36,13 +46,13 @@ impl Homes {
         self.trimmed.contains(&home) && sources.is_none_or(|sources| sources.first > offset)
     }
 
-    /// Remembers a forecast's source, and says what is wrong with its place behind that of its series before.
+    /// Remembers a forecast's source, and tells how it stands behind that of its series before.
     pub fn note(
         &mut self,
         home: PartitionId,
         (partition, offset): (PartitionId, Offset),
         series: &str,
-    ) -> Option<String> {
+    ) -> Order {
         let sources = self.sources.entry((home, partition));
         let sources = sources.or_insert_with(|| Sources {
             first: offset,
@@ -51,15 +61,14 @@ impl Homes {
         match sources.last.get_mut(series) {
             None => {
                 sources.last.insert(series.into(), offset);
-                None
+                Order::Right
             }
             Some(last) if *last < offset => {
                 *last = offset;
-                None
+                Order::Right
             }
-            // The same once more is doubled, which is said anyway.
-            Some(last) if *last == offset => None,
-            Some(last) => Some(format!(
+            Some(last) if *last == offset => Order::Again,
+            Some(last) => Order::Wrong(format!(
                 "in its partition it stands behind the forecast for offset {last} of its series"
             )),
         }

@@ -1,15 +1,16 @@
 //! The judge: recomputed outcomes in, published forecasts and dead letters in, findings out.
 //!
-//! Pure: it reads no topic and runs no model. Whoever drives it gives it each record's expectation before
-//! the outputs of that record, all forecasts before the dead letters, and each output partition in its
-//! order; the partitions may be interleaved in any way.
+//! Pure: it reads no topic and runs no model. Whoever drives it tells it first what retention has deleted and which
+//! gaps were skipped, then each record's expectation before the outputs of that record, all forecasts before
+//! the dead letters, and each output partition in its order; the partitions may be interleaved in any way.
 
 use std::collections::BTreeMap;
 
 use super::compare::{Comparison, Terms, compare};
 use super::evidence::{Expected, FoundForecast, Subject};
 use super::finding::{Difference, Finding, Findings, Place};
-use super::homes::Homes;
+use super::gaps::{Below, Gaps};
+use super::homes::{Homes, Order};
 use super::ledger::{Entry, Kind, Ledger};
 use super::runs::{Named, Runs};
 use super::scope::{Lies, Scope, StateProof};
@@ -26,6 +27,8 @@ pub struct Judge {
     pub(super) accounts: BTreeMap<PartitionId, Account>,
     waiting: Waiting,
     homes: Homes,
+    /// Per partition of the dead letters that retention has cut: the first source of each input partition.
+    pub(super) trimmed_letters: BTreeMap<PartitionId, BTreeMap<PartitionId, Offset>>,
     pub(super) findings: Findings,
     /// The largest difference within the limit.
     ulps: f64,
@@ -40,6 +43,7 @@ pub(super) struct Account {
     pub(super) scope: Scope,
     pub(super) ledger: Ledger,
     pub(super) runs: Runs,
+    pub(super) gaps: Gaps,
 }
 
 impl std::fmt::Debug for Judge {
@@ -70,6 +74,7 @@ impl Judge {
                 scope,
                 ledger: Ledger::new(scope.judged().0),
                 runs: Runs::default(),
+                gaps: Gaps::default(),
             };
             (scope.partition, account)
         };
@@ -77,6 +82,7 @@ impl Judge {
             accounts: scopes.into_iter().map(account).collect(),
             waiting: Waiting::new(waiting_bytes_max),
             homes: Homes::default(),
+            trimmed_letters: BTreeMap::new(),
             findings: Findings::new(show),
             ulps: 0.0,
             unknown: BTreeMap::new(),
@@ -88,6 +94,11 @@ impl Judge {
     /// Retention has deleted the first records of this partition of the topic of forecasts.
     pub fn forecasts_trimmed(&mut self, home: PartitionId) {
         self.homes.trimmed(home);
+    }
+
+    /// Retention has deleted the first records of this partition of the dead letters.
+    pub fn letters_trimmed(&mut self, partition: PartitionId) {
+        self.trimmed_letters.entry(partition).or_default();
     }
 
     pub fn scope(&self, partition: PartitionId) -> Option<&Scope> {
@@ -160,14 +171,22 @@ impl Judge {
             return self.findings.count(Finding::Outside);
         };
         let lies = account.scope.lies(offset);
-        if lies != Lies::Outside
-            && let Some(what) = self
-                .homes
-                .note(found.at.0, (partition, offset), &forecast.series)
-        {
+        let order = match lies {
+            Lies::Outside => Order::Right,
+            Lies::Below | Lies::Judged | Lies::Newer | Lies::Beyond => {
+                let at = (partition, offset);
+                self.homes.note(found.at.0, at, &forecast.series)
+            }
+        };
+        let is_again = order == Order::Again;
+        if let Order::Wrong(what) = order {
             self.tell((Finding::OutOfOrder, Some(what)), (Some(offset), found));
         }
-        let judged = match self.judge_place(partition, lies) {
+        let judged = match self.judge_place((partition, offset), lies) {
+            // What it should be is not known, but there is one already.
+            Some((Finding::Unverifiable, None)) if is_again => {
+                (Finding::Doubled, Some(REWOUND.to_owned()))
+            }
             Some(judged) => judged,
             None => self.judge_forecast((partition, offset), forecast, found),
         };
@@ -175,21 +194,24 @@ impl Judge {
     }
 
     /// A source that is not among the records that were folded.
-    fn judge_place(&self, partition: PartitionId, lies: Lies) -> Option<Judged> {
-        let scope = &self.accounts.get(&partition)?.scope;
+    fn judge_place(
+        &self,
+        (partition, offset): (PartitionId, Offset),
+        lies: Lies,
+    ) -> Option<Judged> {
+        let account = self.accounts.get(&partition)?;
         Some(match lies {
             Lies::Judged => return None,
             Lies::Outside => (Finding::Outside, None),
             Lies::Newer => (Finding::Newer, None),
-            Lies::Below if scope.has_past => (Finding::Unverifiable, None),
-            Lies::Below => {
-                let what = format!("the group began at offset {}", scope.first);
-                (Finding::Unexpected, Some(what))
-            }
+            Lies::Below => match account.below(offset, !self.trimmed_letters.is_empty()) {
+                Below::Untold => (Finding::Unverifiable, None),
+                Below::Unexpected(what) => (Finding::Unexpected, Some(what)),
+            },
             Lies::Beyond => {
                 let what = format!(
                     "its source is not committed: the committed offset is {}",
-                    scope.newer_until
+                    account.scope.newer_until
                 );
                 (Finding::Unexpected, Some(what))
             }

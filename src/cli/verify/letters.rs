@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Difference, Finding, Findings, Place};
+use super::gaps::{Below, Gaps};
 use super::judge::{Account, Judge, why_nothing_is_due};
 use super::ledger::{Entry, Kind};
 use super::runs::Named;
@@ -36,8 +37,6 @@ enum Due {
 #[derive(Debug)]
 pub struct Letters {
     judge: Judge,
-    /// Per partition of the dead letters that retention has cut: the first source of each input partition.
-    trimmed: BTreeMap<PartitionId, BTreeMap<PartitionId, Offset>>,
 }
 
 /// What a check came to.
@@ -48,6 +47,8 @@ pub struct Judgement {
     pub ulps: f64,
     /// Name and version, and how many forecasts, of each model that was not given, by digest.
     pub unknown_models: BTreeMap<String, (String, u64)>,
+    /// What was skipped in each input partition.
+    pub gaps: BTreeMap<PartitionId, Gaps>,
 }
 
 const MODEL_OUTPUT_INVALID: &str = DeadLetterReason::ModelOutputInvalid.label();
@@ -56,19 +57,11 @@ impl Judge {
     /// All forecasts were judged, and all records folded.
     pub fn letters(mut self) -> Letters {
         self.forget_all();
-        Letters {
-            judge: self,
-            trimmed: BTreeMap::new(),
-        }
+        Letters { judge: self }
     }
 }
 
 impl Letters {
-    /// Retention has deleted the first records of this partition of the dead letters.
-    pub fn trimmed(&mut self, partition: PartitionId) {
-        self.trimmed.entry(partition).or_default();
-    }
-
     /// Counts a record that no worker wrote for a refused one: a receipt, or somebody else's.
     pub fn other(&mut self) {
         self.judge.findings.count(Finding::LetterOther);
@@ -80,7 +73,8 @@ impl Letters {
             return self.judge.findings.count(Finding::LetterOther);
         }
         let (partition, offset) = found.source;
-        if let Some(first) = self.trimmed.get_mut(&found.at.0) {
+        let is_trimmed = !self.judge.trimmed_letters.is_empty();
+        if let Some(first) = self.judge.trimmed_letters.get_mut(&found.at.0) {
             first.entry(partition).or_insert(offset);
         }
         let Some(account) = self.judge.accounts.get_mut(&partition) else {
@@ -88,7 +82,7 @@ impl Letters {
         };
         let models = self.judge.subject.models.len();
         let said = (found.reason, found.detail);
-        let (finding, what) = judge_letter(account, (offset, models), said);
+        let (finding, what) = judge_letter(account, (offset, models, is_trimmed), said);
         let Some(what) = what else {
             return self.judge.findings.count(finding);
         };
@@ -142,11 +136,15 @@ impl Letters {
                 });
             }
         }
+        let accounts = self.judge.accounts.iter();
+        let gaps = accounts.map(|(partition, account)| (*partition, account.gaps.clone()));
+        let gaps = gaps.collect();
         let (findings, ulps, unknown_models) = self.judge.told();
         Judgement {
             findings,
             ulps,
             unknown_models,
+            gaps,
         }
     }
 
@@ -154,7 +152,8 @@ impl Letters {
     /// anywhere if they have none, so every partition that was cut counts.
     fn lost_until(&self, partition: PartitionId) -> Option<Offset> {
         let firsts = self
-            .trimmed
+            .judge
+            .trimmed_letters
             .values()
             .map(|first| first.get(&partition).copied());
         firsts
@@ -166,7 +165,7 @@ impl Letters {
 
 fn judge_letter(
     account: &mut Account,
-    (offset, models): (Offset, usize),
+    (offset, models, is_trimmed): (Offset, usize, bool),
     (reason, detail): (&str, &str),
 ) -> (Finding, Option<String>) {
     let scope = account.scope;
@@ -174,10 +173,11 @@ fn judge_letter(
         Lies::Judged => {}
         Lies::Outside => return (Finding::LetterOutside, None),
         Lies::Newer => return (Finding::LetterNewer, None),
-        Lies::Below if scope.has_past => return (Finding::LetterUnverifiable, None),
         Lies::Below => {
-            let what = format!("the group began at offset {}", scope.first);
-            return (Finding::LetterUnexpected, Some(what));
+            return match account.below(offset, is_trimmed) {
+                Below::Untold => (Finding::LetterUnverifiable, None),
+                Below::Unexpected(what) => (Finding::LetterUnexpected, Some(what)),
+            };
         }
         Lies::Beyond => {
             let committed = scope.newer_until;

@@ -2,7 +2,7 @@
 //!
 //! The core is pure, so that a simulation can be its caller as well: [`recompute`] folds and forecasts
 //! again through the worker's own code, [`judge`] and [`letters`] hold what was found against it with the
-//! [`ledger`], [`homes`], [`runs`] and [`waiting`], [`mod@compare`] names what differs, and [`finding`] is the closed set
+//! [`ledger`], [`homes`], [`runs`], [`waiting`] and [`gaps`], [`mod@compare`] names what differs, and [`finding`] is the closed set
 //! of what there is to find. [`mod@plan`] decides from a commit what can be checked ([`scope`]). Around it,
 //! `outputs` and `walk` read the topics in step, `check` fixes at its start where that ends, and `report` shows
 //! it. No group is joined and nothing written.
@@ -12,6 +12,7 @@ mod check;
 pub mod compare;
 pub mod evidence;
 pub mod finding;
+pub mod gaps;
 pub mod homes;
 pub mod judge;
 pub mod ledger;

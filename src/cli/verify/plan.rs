@@ -92,7 +92,11 @@ pub fn plan(
             });
         }
     };
-    Ok(Some(line.planned(folding, (partition, committed), asked)))
+    Ok(Some(line.planned(
+        folding,
+        (partition, log.log_start, committed),
+        asked,
+    )))
 }
 
 /// The line of workers that committed, as far as its last commit tells.
@@ -113,12 +117,13 @@ impl Line {
     fn planned(
         self,
         folding: Folding<'_>,
-        (partition, committed): (PartitionId, NextOffset),
+        (partition, log_start, committed): (PartitionId, NextOffset, NextOffset),
         asked: Option<(NextOffset, NextOffset)>,
     ) -> Planned {
         let scope = Scope {
             partition,
             first: self.first,
+            log_start,
             committed,
             newer_until: committed,
             has_past: !self.is_whole || self.known_from > self.first,

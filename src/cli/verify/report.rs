@@ -8,10 +8,12 @@ use serde::Serialize;
 use super::check::{Checked, Told};
 use super::compare::ULPS_MAX;
 use super::finding::{About, Difference, Finding, Findings, Weight};
+use super::gaps::{Gaps, Skipped};
 use super::scope::StateProof;
 use crate::cli::output::printable;
 use crate::cli::progress::grouped;
 use crate::config::Config;
+use crate::domain::PartitionId;
 
 /// Everything that is told, as it is written for programs.
 #[derive(Debug, Serialize)]
@@ -47,7 +49,17 @@ struct Partition {
     windows: &'static str,
     /// Why nothing is said of them.
     reason: Option<String>,
+    /// What was deleted before it was read, in the order of the offsets.
+    skipped: Vec<Gap>,
     notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Gap {
+    from: i64,
+    /// The first offset that was not skipped.
+    to: i64,
+    offsets: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +85,10 @@ impl Report {
             forecasts: config.topics.forecasts.clone(),
             dead_letters: config.topics.dead_letters.clone(),
             counts: counts(findings),
-            partitions: partitions.iter().map(Partition::of).collect(),
+            partitions: partitions
+                .iter()
+                .map(|checked| Partition::of(checked, &judgement.gaps))
+                .collect(),
             uncommitted: uncommitted.iter().map(|partition| partition.0).collect(),
             unknown_models: unknown
                 .map(|(digest, (name, forecasts))| UnknownModel {
@@ -105,9 +120,11 @@ fn counts(findings: &Findings) -> BTreeMap<&'static str, u64> {
 }
 
 impl Partition {
-    fn of(checked: &Checked) -> Self {
+    fn of(checked: &Checked, gaps: &BTreeMap<PartitionId, Gaps>) -> Self {
         let Checked { planned, state } = checked;
         let scope = &planned.scope;
+        let skipped = gaps.get(&scope.partition).map_or(&[][..], Gaps::list);
+        let notes = planned.notes.iter().cloned().chain(gaps_note(skipped));
         let (windows, reason) = match state {
             StateProof::Agrees => ("agree", None),
             StateProof::Differs { .. } => ("differ", None),
@@ -120,9 +137,33 @@ impl Partition {
             records: planned.fold.records,
             windows,
             reason,
-            notes: planned.notes.clone(),
+            skipped: skipped.iter().map(Gap::of).collect(),
+            notes: notes.collect(),
         }
     }
+}
+
+impl Gap {
+    fn of(skipped: &Skipped) -> Self {
+        Self {
+            from: skipped.from.get(),
+            to: skipped.to.get(),
+            offsets: skipped.offsets(),
+        }
+    }
+}
+
+/// What was skipped, in a sentence.
+fn gaps_note(gaps: &[Skipped]) -> Option<String> {
+    let end = gaps.last()?.to;
+    let all: u64 = gaps.iter().map(|gap| gap.offsets()).sum();
+    let list: Vec<_> = gaps.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "{} were deleted before they were read and skipped, {} offsets in all: windows began empty at offset {}, and what was made of records before cannot be checked any more",
+        list.join(", "),
+        grouped(all),
+        end
+    ))
 }
 
 /// Writes the report as a page.
@@ -193,6 +234,7 @@ fn partitions(out: &mut impl Write, report: &Report) -> io::Result<()> {
             records,
             windows,
             reason,
+            skipped: _,
             notes: _,
         } = partition;
         let windows = match (*windows, reason) {

@@ -8,6 +8,8 @@ pub struct Scope {
     pub partition: PartitionId,
     /// The first record that is folded.
     pub first: NextOffset,
+    /// Where the log begins.
+    pub log_start: NextOffset,
     /// The stable committed offset when the check began: the end of what is checked.
     pub committed: NextOffset,
     /// The same once the ends of the output topics were known: what was committed meanwhile is newer.
@@ -39,14 +41,14 @@ impl Scope {
             |(from, to): (NextOffset, NextOffset)| !from.is_past(offset) && to.is_past(offset);
         if !self.asked.is_none_or(is_asked) {
             Lies::Outside
+        } else if !self.newer_until.is_past(offset) {
+            Lies::Beyond
         } else if self.first.is_past(offset) {
             Lies::Below
         } else if self.committed.is_past(offset) {
             Lies::Judged
-        } else if self.newer_until.is_past(offset) {
-            Lies::Newer
         } else {
-            Lies::Beyond
+            Lies::Newer
         }
     }
 

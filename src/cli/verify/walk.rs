@@ -1,9 +1,10 @@
-//! The walk through the topics: forecasts in the order of their commits, the input folded as far as each
-//! needs, then the dead letters.
+//! The walk through the topics: gaps, then forecasts in the order of their commits, the input folded as far as
+//! each needs, then the dead letters.
 
 use std::collections::BTreeMap;
 
 use super::check::{CheckError, Checked, Found};
+use super::gaps::{FoundGap, Skipped};
 use super::judge::{Judge, WAITING_BYTES_MAX};
 use super::letters::{FoundLetter, Judgement, Letters};
 use super::outputs::Outputs;
@@ -17,7 +18,7 @@ use crate::consume::Replayer;
 use crate::domain::{NextOffset, Offset, PartitionId, Record};
 use crate::produce::readback::Forecast;
 use crate::produce::{
-    DETAIL_HEADER, GAP_REASON, REASON_HEADER, RECEIPT_HEADER, SOURCE_OFFSET_HEADER,
+    DETAIL_HEADER, GAP_END_HEADER, GAP_REASON, REASON_HEADER, RECEIPT_HEADER, SOURCE_OFFSET_HEADER,
     SOURCE_PARTITION_HEADER, SOURCE_TOPIC_HEADER,
 };
 
@@ -84,6 +85,7 @@ impl<'a> Walk<'a> {
                 self.judge.forecasts_trimmed(PartitionId(number));
             }
         }
+        read_gaps(&mut self.judge, letters, &found.letters)?;
         loop {
             let planned = &self.planned;
             let chosen = outputs.choose(|forecast| unfolded(planned, forecast).is_none())?;
@@ -165,6 +167,25 @@ fn unfolded(
     is_waiting.then_some((partition, offset))
 }
 
+/// Reads the records of gaps alone: a forecast of a record before one is judged by them.
+fn read_gaps(judge: &mut Judge, replayer: &Replayer, ends: &[Ends]) -> Result<(), CheckError> {
+    for (number, range) in (0..).zip(ends) {
+        let partition = PartitionId(number);
+        if range.0 > NextOffset::ZERO {
+            judge.letters_trimmed(partition);
+        }
+        replayer.replay(partition, *range, &mut |batch| {
+            for record in batch.iter() {
+                if let Letter::Gap(gap) = read_letter(partition, &record) {
+                    judge.gap(&gap);
+                }
+            }
+            true
+        })?;
+    }
+    Ok(())
+}
+
 fn read_letters(
     mut letters: Letters,
     replayer: &Replayer,
@@ -172,14 +193,13 @@ fn read_letters(
 ) -> Result<Judgement, CheckError> {
     for (number, range) in (0..).zip(ends) {
         let partition = PartitionId(number);
-        if range.0 > NextOffset::ZERO {
-            letters.trimmed(partition);
-        }
         replayer.replay(partition, *range, &mut |batch| {
             for record in batch.iter() {
                 match read_letter(partition, &record) {
-                    Some(letter) => letters.letter(&letter),
-                    None => letters.other(),
+                    Letter::Refused(letter) => letters.letter(&letter),
+                    // Judged before.
+                    Letter::Gap(_) => {}
+                    Letter::Other => letters.other(),
                 }
             }
             true
@@ -189,34 +209,59 @@ fn read_letters(
 }
 
 /// The headers that a letter is read by.
-pub(super) const LETTER_HEADERS: [&str; 6] = [
+pub(super) const LETTER_HEADERS: [&str; 7] = [
     REASON_HEADER,
     DETAIL_HEADER,
     SOURCE_TOPIC_HEADER,
     SOURCE_PARTITION_HEADER,
     SOURCE_OFFSET_HEADER,
     RECEIPT_HEADER,
+    GAP_END_HEADER,
 ];
 
-/// A dead letter that a worker wrote; `None` for a receipt, the record of a gap, or what somebody else left there.
-fn read_letter<'a>(partition: PartitionId, record: &Record<'a>) -> Option<FoundLetter<'a>> {
+/// A record of the topic of dead letters.
+enum Letter<'a> {
+    /// For a record that a worker refused.
+    Refused(FoundLetter<'a>),
+    Gap(FoundGap<'a>),
+    /// A receipt, or what somebody else left there.
+    Other,
+}
+
+fn read_letter<'a>(partition: PartitionId, record: &Record<'a>) -> Letter<'a> {
     let header = |wanted: &str| {
         let found = record.headers().find(|(name, _)| *name == wanted)?;
         str::from_utf8(found.1?).ok()
     };
-    if header(RECEIPT_HEADER).is_some() || header(REASON_HEADER) == Some(GAP_REASON) {
-        return None;
-    }
-    Some(FoundLetter {
-        at: (partition, record.offset),
-        reason: header(REASON_HEADER)?,
-        detail: header(DETAIL_HEADER).unwrap_or_default(),
-        topic: header(SOURCE_TOPIC_HEADER)?,
-        source: (
-            PartitionId(header(SOURCE_PARTITION_HEADER)?.parse().ok()?),
-            Offset::new(header(SOURCE_OFFSET_HEADER)?.parse().ok()?)?,
-        ),
-    })
+    let at = (partition, record.offset);
+    let read = || {
+        let reason = header(REASON_HEADER)?;
+        let topic = header(SOURCE_TOPIC_HEADER)?;
+        let source = PartitionId(header(SOURCE_PARTITION_HEADER)?.parse().ok()?);
+        let offset = header(SOURCE_OFFSET_HEADER)?.parse().ok()?;
+        Some(if reason == GAP_REASON {
+            let end = header(GAP_END_HEADER)?.parse().ok()?;
+            Letter::Gap(FoundGap {
+                at,
+                topic,
+                partition: source,
+                skipped: Skipped {
+                    from: NextOffset::new(offset)?,
+                    to: NextOffset::new(end)?,
+                },
+            })
+        } else {
+            Letter::Refused(FoundLetter {
+                at,
+                reason,
+                detail: header(DETAIL_HEADER).unwrap_or_default(),
+                topic,
+                source: (source, Offset::new(offset)?),
+            })
+        })
+    };
+    let is_receipt = header(RECEIPT_HEADER).is_some();
+    (!is_receipt).then(read).flatten().unwrap_or(Letter::Other)
 }
 
 fn length((from, to): &Ends) -> u64 {

@@ -2,6 +2,7 @@
 //! done to it, and every damage that is done is found and named.
 
 mod damage;
+mod gaps;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ use foretell::cli::verify::recompute::{Model, Recompute};
 use foretell::cli::verify::scope::StateProof;
 use foretell::consume::Committed;
 use foretell::domain::{NextOffset, Offset, OutcomeCounts, PartitionId, RecordBatch, partition_of};
-use foretell::partition::{Lineage, RUNTIME_HEADER, ServingModel};
+use foretell::partition::{Lineage, RUNTIME_HEADER, ServingModel, Step};
 use foretell::produce::readback::{Forecast, ForecastReader};
 use foretell::produce::{
-    DETAIL_HEADER, Destination, ForecastEncoder, REASON_HEADER, SOURCE_OFFSET_HEADER,
-    SOURCE_PARTITION_HEADER, SOURCE_TOPIC_HEADER,
+    DETAIL_HEADER, Destination, ForecastEncoder, GAP_END_HEADER, REASON_HEADER,
+    SOURCE_OFFSET_HEADER, SOURCE_PARTITION_HEADER, SOURCE_TOPIC_HEADER,
 };
 use foretell::window::WindowConfig;
 
@@ -155,11 +156,21 @@ impl Cluster {
 
     fn with_lineage(path: &'static str, length: usize, lineage: Lineage) -> Self {
         let made = Generator::new(5, true).make(RECORDS);
-        let inputs: Vec<Input> = made.into_iter().map(|made| made.input).collect();
-        let windows = windows(length);
+        let inputs = made.into_iter().map(|made| made.input).collect();
+        let step = rig::step(windows(length)).with_lineage(lineage);
+        Self::served(path, step, (NextOffset::ZERO, inputs))
+    }
+
+    /// After a worker with this model has gone on from this state over these records.
+    fn served(path: &'static str, step: Step, (from, inputs): (NextOffset, Vec<Input>)) -> Self {
+        let windows = *step.windows().config();
+        let length = windows.length();
         let batches = rig::chunks(&inputs, 100, &mut Random(3));
-        let mut partition = Partition::fresh(PARTITION.0, windows, batches);
-        partition.step = partition.step.with_lineage(lineage);
+        let partition = Partition {
+            step,
+            from,
+            ..Partition::fresh(PARTITION.0, windows, batches)
+        };
         let model = rig::model(path, length);
         let settings = rig::lane_settings(64, None);
         let whole = rig::whole(&rig::run(model, settings, vec![partition], 3), PARTITION.0);
@@ -244,6 +255,10 @@ impl Cluster {
         for home in &self.trimmed.0 {
             judge.forecasts_trimmed(PartitionId(*home));
         }
+        for partition in &self.trimmed.1 {
+            judge.letters_trimmed(PartitionId(*partition));
+        }
+        self.give_gaps(&mut judge);
         let mut recompute = Recompute::new(models, &runtime, (TOPIC, rig::STEP_MS), false);
         let end = planned.scope.judged().1;
         let records: RecordBatch = rig::batch(&self.inputs);
@@ -284,10 +299,10 @@ impl Cluster {
     }
 
     fn check_letters(&self, mut letters: Letters) -> Judgement {
-        for partition in &self.trimmed.1 {
-            letters.trimmed(PartitionId(*partition));
-        }
         for (offset, output) in self.letters.iter().enumerate() {
+            if output.header(GAP_END_HEADER).is_some() {
+                continue;
+            }
             let number = |name| output.header(name).unwrap().parse::<i64>().unwrap();
             let partition = i32::try_from(number(SOURCE_PARTITION_HEADER)).unwrap();
             letters.letter(&FoundLetter {
