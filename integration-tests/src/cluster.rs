@@ -119,9 +119,21 @@ impl Cluster {
 
     /// Deletes all records that a topic has now, as retention does.
     pub fn delete_records(&self, topic: &str) -> Result<()> {
+        let all = (0..self.partitions(topic)?).map(|partition| (partition, Offset::End));
+        self.delete(topic, all)
+    }
+
+    /// Deletes the records below an offset of each partition.
+    pub fn delete_records_below(&self, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
+        let offsets = offsets.iter();
+        let below = offsets.map(|&(partition, offset)| (partition, Offset::Offset(offset)));
+        self.delete(topic, below)
+    }
+
+    fn delete(&self, topic: &str, below: impl Iterator<Item = (i32, Offset)>) -> Result<()> {
         let mut all = TopicPartitionList::new();
-        for partition in 0..self.partitions(topic)? {
-            all.add_partition_offset(topic, partition, Offset::End)?;
+        for (partition, offset) in below {
+            all.add_partition_offset(topic, partition, offset)?;
         }
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));

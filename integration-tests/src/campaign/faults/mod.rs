@@ -37,6 +37,7 @@ pub const FAULTS: &[Fault] = &[
     members::PAUSED,
     models::HANGS,
     records::ABORTED,
+    records::DELETED,
     kills::AT_RANDOM_ON_THREE,
     brokers::LEADER,
     brokers::REBALANCE,
