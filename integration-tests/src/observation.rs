@@ -71,13 +71,26 @@ impl Observations {
 
     /// The bytes of one observation.
     pub fn encode(&self, series: &str, time_ms: i64, cells: Cells) -> Result<Vec<u8>> {
+        self.encode_noted((series, time_ms), cells, None)
+    }
+
+    fn encode_noted(
+        &self,
+        (series, time_ms): (&str, i64),
+        cells: Cells,
+        note: Option<&str>,
+    ) -> Result<Vec<u8>> {
+        let note = match note {
+            Some(note) => Value::Union(1, Box::new(Value::String(note.to_owned()))),
+            None => Value::Union(0, Box::new(Value::Null)),
+        };
         let down = match cells.down {
             Some(down) => Value::Union(1, Box::new(Value::Double(down))),
             None => Value::Union(0, Box::new(Value::Null)),
         };
         let record = Value::Record(vec![
             ("time".to_owned(), Value::TimestampMicros(time_ms * 1000)),
-            ("note".to_owned(), Value::Union(0, Box::new(Value::Null))),
+            ("note".to_owned(), note),
             ("down".to_owned(), down),
             ("up".to_owned(), Value::Float(cells.up)),
             ("rnti_count".to_owned(), Value::Long(cells.rnti_count)),
@@ -96,6 +109,20 @@ impl Observations {
             key: Some(series.as_bytes().to_vec()),
             value: Some(self.encode(series, time_ms, cells)?),
             timestamp_ms: time_ms,
+        })
+    }
+
+    /// The same with a note in it, which no worker reads: it makes the record long.
+    pub fn record_noted(
+        &self,
+        (series, time_ms): (&str, i64),
+        cells: Cells,
+        note: &str,
+    ) -> Result<NewRecord> {
+        let value = self.encode_noted((series, time_ms), cells, Some(note))?;
+        Ok(NewRecord {
+            value: Some(value),
+            ..self.record(series, time_ms, cells)?
         })
     }
 }

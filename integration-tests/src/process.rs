@@ -179,6 +179,20 @@ pub fn conversation(command: &Command, log: &Path) -> Result<Child> {
     spawn(bound)
 }
 
+/// A program that the kernel gives so much memory at most, if any bound is given: its heaps and the stacks of all its
+/// threads in full, and neither its code nor what it maps from files. One that asks for more is refused it.
+pub fn limited(program: &Path, data_bytes_max: Option<u64>) -> Command {
+    let Some(bytes) = data_bytes_max else {
+        return Command::new(program);
+    };
+    let mut limited = Command::new("prlimit");
+    limited
+        .arg(format!("--data={bytes}"))
+        .arg("--")
+        .arg(program);
+    limited
+}
+
 fn bound_to_us(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
     bound.args(["--pdeathsig", "KILL", "--"]);

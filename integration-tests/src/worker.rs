@@ -18,7 +18,7 @@ use crate::binary::binary_with_bugs;
 use crate::cluster::{Cluster, Progress};
 use crate::kafka::bind;
 use crate::observation::{FEATURES, Observations};
-use crate::process::{Process, Signal};
+use crate::process::{Process, Signal, limited};
 use crate::scratch;
 use crate::tools::in_repository;
 use crate::wait;
@@ -46,6 +46,7 @@ pub struct Job {
     wire_format: WireFormat,
     overrides: Vec<(String, String)>,
     has_bugs: bool,
+    data_bytes_max: Option<u64>,
 }
 
 /// What a value begins with, of observations and forecasts alike.
@@ -90,6 +91,7 @@ impl Job {
             wire_format: WireFormat::SingleObject,
             overrides: Vec::new(),
             has_bugs: false,
+            data_bytes_max: None,
         })
     }
 
@@ -157,6 +159,13 @@ impl Job {
         self
     }
 
+    /// With workers that may use so much memory, as [`limited`] counts it.
+    #[must_use]
+    pub fn data_bytes_max(mut self, bytes: u64) -> Self {
+        self.data_bytes_max = Some(bytes);
+        self
+    }
+
     /// With workers that a bug can be planted in, and with that one in them.
     #[must_use]
     pub fn planted(mut self, bug: Option<Bug>) -> Self {
@@ -215,7 +224,7 @@ impl Job {
         } else {
             binary()?
         };
-        let mut command = Command::new(binary);
+        let mut command = limited(binary, self.data_bytes_max);
         command.arg("run").arg("-c").arg(config);
         command.envs(self.overrides.iter().map(|(name, value)| (name, value)));
         let process = Process::start(&command, &folder.join("worker.log"))?;

@@ -86,6 +86,7 @@ impl<'a> Rig<'a> {
             expected,
             round,
         })?;
+        let steps = scenario.steps();
         let recovered = scenario.steadily(EVERY, |job, progress| {
             let mut strike = Strike {
                 job,
@@ -96,6 +97,7 @@ impl<'a> Rig<'a> {
                 snapshots,
                 expected,
                 round,
+                steps,
                 place,
                 struck: None,
                 recovered: None,

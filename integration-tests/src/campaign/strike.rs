@@ -38,6 +38,8 @@ pub struct Strike<'a> {
     pub expected: &'a mut Expected,
     /// From zero, over all strikes of the fault.
     pub round: u32,
+    /// Steps of the load that were written before.
+    pub steps: u32,
     pub(super) place: &'a mut Place,
     pub(super) struck: Option<Struck>,
     pub(super) recovered: Option<Duration>,

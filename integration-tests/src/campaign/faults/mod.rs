@@ -3,6 +3,7 @@
 mod brokers;
 mod failpoints;
 mod kills;
+mod memory;
 mod members;
 mod models;
 mod network;
@@ -36,6 +37,7 @@ pub const FAULTS: &[Fault] = &[
     snapshots::FUTURE,
     members::PAUSED,
     models::HANGS,
+    memory::SLOW_PARTITION,
     records::ABORTED,
     records::DELETED,
     kills::AT_RANDOM_ON_THREE,
