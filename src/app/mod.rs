@@ -65,8 +65,10 @@ const RESTORES_MAX: usize = 65_536;
 const LANE_COMMANDS_MAX: usize = 1024;
 /// Output batches that wait for the committer, for each lane: a lane runs ahead by this many.
 const COMMITTER_INPUTS_PER_LANE: usize = 256;
-/// The last snapshots of a worker that stops are stored within this part of its grace period.
+/// The last snapshots of a worker that stops are stored within this part of its grace period, and so long at
+/// most: a store that is silent must not hold up a restart.
 const LAST_SNAPSHOTS_PART: u32 = 2;
+const LAST_SNAPSHOTS_MAX: Duration = Duration::from_mins(1);
 /// How long a topic is looked for at start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the broker may take to tell the input topic's settings. It has just answered the probe,
@@ -229,7 +231,7 @@ impl App {
 
     async fn stop(mut self) -> Result<(), RunError> {
         let since = Instant::now();
-        let until = since + self.grace / LAST_SNAPSHOTS_PART;
+        let until = since + (self.grace / LAST_SNAPSHOTS_PART).min(LAST_SNAPSHOTS_MAX);
         // A thread that has ended takes no command; its own end says why.
         // Its queue holds a command for every partition there can be, so it has room for this one.
         let _unless_ended = self.poller.try_send(PollCommand::Close);

@@ -141,3 +141,58 @@ fn complain(partition: PartitionId, error: &ShelfError) {
     metrics::snapshot_unusable();
     warn!(%partition, %error, "a snapshot cannot be used; the restore goes on with an older one or with the log");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Grid, RebuildPoint, Verdicts};
+    use crate::window::{FOLD_VERSION, WindowConfig, WindowSettings};
+
+    fn at(offset: i64) -> NextOffset {
+        NextOffset::new(offset).unwrap()
+    }
+
+    fn kept(position: i64) -> Box<Kept> {
+        let grid = Grid::new(1_000, 0).unwrap();
+        Box::new(Kept {
+            partition: PartitionId(3),
+            position: at(position),
+            windows: Table::new(WindowConfig::new(WindowSettings::new(grid, 4, 1, 1)).unwrap()),
+            metadata: CommitMetadata {
+                fold_version: FOLD_VERSION,
+                config_hash: 1,
+                start: at(0),
+                rebuild: RebuildPoint {
+                    offset: at(0),
+                    stream_time: None,
+                },
+                stream_time: None,
+                checksum: 0,
+                whole_from: at(0),
+                verdicts: Verdicts::default(),
+            },
+            progress: Progress::at(at(position)),
+        })
+    }
+
+    /// Positions that a restore up to 20 is offered, of a log that is needed from 10 on.
+    fn offered(held: Option<Box<Kept>>) -> (Vec<i64>, RestoreSource) {
+        let mut candidates = Candidates::new((held, None), PartitionId(3), (at(10), at(20)));
+        let next = || candidates.next(&|| true).map(|it| it.position.get());
+        let positions = std::iter::from_fn(next).collect();
+        (positions, candidates.source)
+    }
+
+    #[test]
+    fn windows_that_are_still_held_are_gone_on_from_once_and_only_up_to_what_is_committed() {
+        for position in [10, 17, 20] {
+            assert_eq!(offered(Some(kept(position))).0, [position]);
+        }
+        // Its last commit was not made, so another one has done the work; or the log is shorter without it.
+        for held in [Some(kept(21)), Some(kept(9)), None] {
+            let (positions, source) = offered(held);
+            assert!(positions.is_empty(), "{positions:?}");
+            assert_eq!(source.label(), RestoreSource::Log.label());
+        }
+    }
+}
