@@ -1,6 +1,7 @@
 //! Where the workers of a group under test keep their snapshots.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -70,7 +71,12 @@ pub fn stored(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next)? {
+        let entries = match fs::read_dir(&next) {
+            // No snapshot has been stored yet.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
