@@ -64,10 +64,18 @@ impl<R> Log<R> {
         self.push(None, State::Visible, NOBODY)
     }
 
-    /// Drops everything below an offset, as retention does.
-    pub fn delete_before(&mut self, offset: i64) {
-        let offset = usize::try_from(offset).unwrap_or(0);
-        self.start = self.start.max(offset.min(self.entries.len()));
+    /// `DeleteRecords`: drops everything below an offset, as retention does, and tells where the log begins
+    /// then.
+    ///
+    /// # Errors
+    /// When the log does not reach so far.
+    pub fn delete_before(&mut self, offset: i64) -> Result<i64, Refusal> {
+        let offset = usize::try_from(offset)
+            .ok()
+            .filter(|offset| *offset <= self.entries.len())
+            .ok_or(Refusal::OutOfRange)?;
+        self.start = self.start.max(offset);
+        Ok(self.start())
     }
 
     pub fn start(&self) -> i64 {
@@ -79,7 +87,8 @@ impl<R> Log<R> {
         signed(self.entries.len())
     }
 
-    /// No `read_committed` reader sees beyond it: the first record of an open transaction, or the end.
+    /// No `read_committed` reader sees beyond it: the first record of an open transaction that is still
+    /// there, or the end.
     pub fn last_stable(&self) -> i64 {
         signed(self.stable())
     }
@@ -109,6 +118,16 @@ impl<R> Log<R> {
         })
     }
 
+    /// True for a record that a `read_committed` reader may be given: no transaction wrote it, or one that
+    /// is committed, and it is still there.
+    pub fn is_committed(&self, offset: i64) -> bool {
+        let Ok(at) = usize::try_from(offset) else {
+            return false;
+        };
+        let entry = self.entries.get(at).filter(|_| at >= self.start);
+        entry.is_some_and(|entry| entry.record.is_some() && entry.state == State::Visible)
+    }
+
     /// True while a transaction of this producer has records here and is not over.
     pub fn is_open(&self, producer: i64) -> bool {
         self.open.contains_key(&producer)
@@ -116,7 +135,7 @@ impl<R> Log<R> {
 
     fn stable(&self) -> usize {
         let first_open = self.open.values().min();
-        first_open.copied().unwrap_or(self.entries.len())
+        first_open.map_or(self.entries.len(), |first| self.start.max(*first))
     }
 
     fn push(&mut self, record: Option<R>, state: State, producer: i64) -> i64 {

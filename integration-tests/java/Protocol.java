@@ -12,10 +12,15 @@ import java.util.Map;
 import java.util.Optional;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.message.AddOffsetsToTxnRequestData;
+import org.apache.kafka.common.message.DeleteRecordsRequestData;
+import org.apache.kafka.common.message.DeleteRecordsResponseData;
 import org.apache.kafka.common.message.EndTxnRequestData;
+import org.apache.kafka.common.message.FetchResponseData;
 import org.apache.kafka.common.message.FindCoordinatorRequestData;
 import org.apache.kafka.common.message.InitProducerIdRequestData;
 import org.apache.kafka.common.message.InitProducerIdResponseData;
@@ -34,7 +39,9 @@ import org.apache.kafka.common.requests.AbstractRequest;
 import org.apache.kafka.common.requests.AbstractResponse;
 import org.apache.kafka.common.requests.AddOffsetsToTxnRequest;
 import org.apache.kafka.common.requests.AddPartitionsToTxnRequest;
+import org.apache.kafka.common.requests.DeleteRecordsRequest;
 import org.apache.kafka.common.requests.EndTxnRequest;
+import org.apache.kafka.common.requests.FetchRequest;
 import org.apache.kafka.common.requests.FindCoordinatorRequest;
 import org.apache.kafka.common.requests.InitProducerIdRequest;
 import org.apache.kafka.common.requests.JoinGroupRequest;
@@ -116,6 +123,10 @@ public final class Protocol {
                 return offset(words);
             case "read":
                 return read(words[1]);
+            case "delete":
+                return delete(words[1], Long.parseLong(words[2]));
+            case "fetch":
+                return fetch(words[1], Long.parseLong(words[2]));
             default:
                 throw new IllegalArgumentException(words[0]);
         }
@@ -315,6 +326,44 @@ public final class Protocol {
             }
         }
         return line.toString();
+    }
+
+    /** Deletes what lies below an offset, and says where the log begins then. */
+    private String delete(String topic, long offset) throws IOException {
+        DeleteRecordsRequestData data =
+                new DeleteRecordsRequestData()
+                        .setTimeoutMs(ANSWER_MS)
+                        .setTopics(
+                                List.of(
+                                        new DeleteRecordsRequestData.DeleteRecordsTopic()
+                                                .setName(topic)
+                                                .setPartitions(
+                                                        List.of(
+                                                                new DeleteRecordsRequestData
+                                                                                .DeleteRecordsPartition()
+                                                                        .setPartitionIndex(0)
+                                                                        .setOffset(offset)))));
+        AbstractResponse response = send(new DeleteRecordsRequest.Builder(data).build((short) 2));
+        DeleteRecordsResponseData found = (DeleteRecordsResponseData) response.data();
+        return tabbed(
+                error(response),
+                found.topics().find(topic).partitions().find(0).lowWatermark());
+    }
+
+    /** Where the log begins, and the last stable offset, as a reader at an offset hears. */
+    private String fetch(String topic, long offset) throws IOException {
+        FetchRequest.PartitionData from =
+                new FetchRequest.PartitionData(
+                        Uuid.ZERO_UUID, offset, -1, 1 << 20, Optional.empty());
+        FetchRequest.Builder builder =
+                FetchRequest.Builder.forConsumer(
+                                (short) 12, 0, 0, Map.of(new TopicPartition(topic, 0), from))
+                        .isolationLevel(IsolationLevel.READ_COMMITTED);
+        AbstractResponse response = send(builder.build((short) 12));
+        FetchResponseData found = (FetchResponseData) response.data();
+        FetchResponseData.PartitionData partition =
+                found.responses().get(0).partitions().get(0);
+        return tabbed(error(response), partition.logStartOffset(), partition.lastStableOffset());
     }
 
     AbstractResponse send(AbstractRequest request) throws IOException {

@@ -17,11 +17,12 @@ use super::at_hand::{Kept, RestoreJob};
 use super::cut::CutSettings;
 use super::keeping::Keeping;
 use super::lane::LaneCommand;
+use super::opening::Restored;
 use super::pulse::HungLane;
-use super::restore::{Opening, RestoreError, Restored};
+use super::restore::RestoreError;
 use super::serving::Serving;
 use crate::consume::{Assigned, PollCommand, QueueLimits, RebalanceEvent, queue};
-use crate::produce::{CommitterInput, OutputBatch, Taken};
+use crate::produce::{CommitterInput, Taken};
 use crate::snapshot::{Last, Order};
 use crate::telemetry::metrics;
 
@@ -237,18 +238,11 @@ impl Assigner {
         }
     }
 
-    /// A crash before the first commit must not resolve "latest" again, further on, and a gap is recorded
-    /// with the offset that skips it. No lane has read anything yet, so its progress is nobody's.
     fn commit_start(&self, restored: &mut Restored) -> Result<(), AssignerError> {
-        let Assigned { partition, epoch } = restored.assigned;
-        let mut start = OutputBatch::new(partition, epoch, restored.position);
-        if let Some(Opening::Gap(gap)) = &restored.opening {
-            gap.push(&mut start);
-        }
-        start.metadata = restored.step.metadata(restored.position).encode();
+        let start = Box::new(restored.first_batch());
         self.settings
             .committer
-            .blocking_send(CommitterInput::Batch(Box::new(start), Taken::default()))
+            .blocking_send(CommitterInput::Batch(start, Taken::default()))
             .map_err(|_closed| AssignerError::Gone("the committer"))
     }
 

@@ -12,3 +12,14 @@ pub struct Lineage {
     /// Rows from below this offset may be incomplete; a forecast from them is `partial`.
     pub whole_from: NextOffset,
 }
+
+impl Lineage {
+    /// The lineage of windows that are empty at `start`, where nothing lies before.
+    pub const fn beginning_at(start: NextOffset, config_hash: u64) -> Self {
+        Self {
+            config_hash,
+            start,
+            whole_from: start,
+        }
+    }
+}

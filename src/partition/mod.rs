@@ -16,6 +16,7 @@ mod keeping;
 mod lane;
 mod lineage;
 mod model;
+mod opening;
 mod outputs;
 mod plan;
 mod published;
@@ -38,6 +39,7 @@ pub use due::{DueRow, DueRows, Folded};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;
+pub use opening::{Opening, Restored, Standing, standing};
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER, deadline};
 pub use plan::{Planned, plan};
 pub use published::{About, ModelText};
@@ -47,7 +49,7 @@ pub use rebuild::{
     Watched, rebuild, rebuild_from, rebuild_watched,
 };
 pub use rescue::{Panics, Rescue, TooManyPanics, caught};
-pub use restore::{Opening, RestoreError, RestoreSettings, Restored, Restorer};
+pub use restore::{RestoreError, RestoreSettings, Restorer};
 pub use restoring::{Restores, Restoring};
 pub use round::{DEADLINE_HEADER, OutputSettings};
 pub use serving::Serving;

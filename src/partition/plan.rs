@@ -2,6 +2,7 @@
 //!
 //! A restore and `foretell explain` plan alike.
 
+use super::opening::{Standing, standing};
 use super::rebuild::{RebuildPlan, Unusable};
 use super::restore::{RestoreError, RestoreSettings};
 use crate::consume::{Committed, Replayer};
@@ -31,7 +32,8 @@ pub fn plan(
     let Some((committed, metadata)) = &log.stable else {
         return Ok(None);
     };
-    if *committed < log.log_start || *committed > log.log_end {
+    let ends = (log.log_start, log.log_end);
+    if standing(Some(*committed), ends, false) == Standing::Outside {
         return Err(RestoreError::OutOfRange {
             topic: settings.topic.clone(),
             partition,

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::at_hand::{Candidates, Kept, RestoreJob};
 use super::lineage::Lineage;
+use super::opening::{Opening, Restored, Standing, standing};
 use super::plan::{Planned, plan};
 use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, Sources, rebuild_from};
 use super::restoring::{Restores, Told, UnderWay};
@@ -41,25 +42,6 @@ pub struct RestoreSettings {
     pub config_hash: u64,
     /// Where schemas come from that are in a registry.
     pub schemas: Schemas,
-}
-
-/// A partition that is ready to be served.
-#[derive(Debug)]
-pub struct Restored {
-    pub assigned: Assigned,
-    pub step: Step,
-    pub position: NextOffset,
-    /// Where it starts must be committed before anything else.
-    pub opening: Option<Opening>,
-}
-
-/// Why a start is to be committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// The group has no committed offset.
-    FirstStart,
-    /// Records were deleted before they were read.
-    Gap(Gap),
 }
 
 /// Why a partition cannot be taken over.
@@ -193,7 +175,10 @@ impl Restorer {
         let wanted = || self.is_ours(assigned);
         under_way.does("asks for the committed offset and the ends of the log");
         let log = self.replayer.committed(assigned.partition, &wanted)?;
-        if let Some(gap) = self.gap(assigned.partition, &log) {
+        let committed = log.stable.as_ref().map(|(committed, _)| *committed);
+        let ends = (log.log_start, log.log_end);
+        if let Standing::Skips { from, to } = standing(committed, ends, self.settings.skips_gaps) {
+            let gap = self.gap(assigned.partition, (from, to));
             return Ok(Some(self.after(gap, assigned)));
         }
         let planned = plan(
@@ -227,17 +212,12 @@ impl Restorer {
         }))
     }
 
-    /// What is missing between the committed offset and the log's start, where gaps are skipped.
-    fn gap(&self, partition: PartitionId, log: &Committed) -> Option<Gap> {
-        let (committed, _) = log.stable.as_ref()?;
-        let is_gap = *committed < log.log_start && self.settings.skips_gaps;
-        is_gap.then(|| {
-            Gap(SourceRange {
-                topic: self.settings.topic.clone(),
-                partition,
-                from: *committed,
-                to: log.log_start,
-            })
+    fn gap(&self, partition: PartitionId, (from, to): (NextOffset, NextOffset)) -> Gap {
+        Gap(SourceRange {
+            topic: self.settings.topic.clone(),
+            partition,
+            from,
+            to,
         })
     }
 
@@ -258,11 +238,7 @@ impl Restorer {
     }
 
     fn empty(&self, start: NextOffset) -> Step {
-        let lineage = Lineage {
-            config_hash: self.settings.config_hash,
-            start,
-            whole_from: start,
-        };
+        let lineage = Lineage::beginning_at(start, self.settings.config_hash);
         let windows = Table::new(self.settings.windows);
         Step::new(self.settings.decoder.clone(), windows, lineage)
     }

@@ -6,8 +6,8 @@ use integration_tests::kafka;
 use crate::model::Model;
 use crate::real::{Real, Requests};
 use crate::step::Step::{
-    Abort, Add, AddOffsets, Commit, CommitOffsets, Init, Join, JoinAgain, Leave, OffsetNow,
-    Overdue, PlainCommit, Produce, Read, Stable, StableNow,
+    Abort, Add, AddOffsets, Commit, CommitOffsets, Delete, Fetch, Init, Join, JoinAgain, Leave,
+    OffsetNow, Overdue, PlainCommit, Produce, Read, Stable, StableNow,
 };
 use crate::step::Who::{Nobody, Present, Stale};
 use crate::step::{Cluster as _, Step};
@@ -24,7 +24,7 @@ type History = (
     &'static [(usize, &'static str)],
 );
 
-const HISTORIES: [History; 11] = [
+const HISTORIES: [History; 13] = [
     (
         "commit",
         &[
@@ -301,6 +301,70 @@ const HISTORIES: [History; 11] = [
             (5, "OutOfSequence"),
             (8, "to 3: 0=one 1=two"),
         ],
+    ),
+    (
+        "deleted",
+        &[
+            Init("a", "id", LONG),
+            Add("a"),
+            Produce("a", 0, "one"),
+            Produce("a", 1, "two"),
+            Produce("a", 2, "three"),
+            Commit("a"),
+            Read,
+            Fetch(0),
+            Delete(2),
+            // One that reads on at what is gone is refused, and so is one that is ahead.
+            Fetch(1),
+            Fetch(2),
+            Fetch(4),
+            Fetch(5),
+            Read,
+            // The log never begins earlier again, and not beyond its end.
+            Delete(1),
+            Delete(5),
+            Delete(4),
+            Fetch(3),
+            Read,
+            // The producer's numbers go on.
+            Add("a"),
+            Produce("a", 3, "four"),
+            Commit("a"),
+            Read,
+        ],
+        &[
+            (7, "from 0 to 4"),
+            (8, "from 2"),
+            (9, "OutOfRange"),
+            (10, "from 2 to 4"),
+            (11, "from 2 to 4"),
+            (12, "OutOfRange"),
+            (13, "to 4: 2=three"),
+            (14, "from 2"),
+            (15, "OutOfRange"),
+            (17, "OutOfRange"),
+            (22, "to 6: 4=four"),
+        ],
+    ),
+    (
+        "deleted-while-open",
+        &[
+            Init("a", "one", LONG),
+            Init("b", "two", LONG),
+            Add("a"),
+            Produce("a", 0, "a1"),
+            Add("b"),
+            Produce("b", 0, "b1"),
+            Commit("b"),
+            Fetch(0),
+            // The first record of the open transaction goes.
+            Delete(1),
+            Fetch(1),
+            Produce("a", 1, "a2"),
+            Commit("a"),
+            Read,
+        ],
+        &[(7, "from 0 to 0"), (12, "to 5: 1=b1 3=a2")],
     ),
 ];
 

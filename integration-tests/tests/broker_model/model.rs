@@ -116,10 +116,20 @@ impl Model {
             Step::Read => {
                 self.broker.write_markers();
                 let log = self.broker.log(OUT)?;
-                let seen = log.read_committed(0, usize::MAX)?;
+                let seen = log.read_committed(log.start(), usize::MAX)?;
                 let records = seen.records.iter();
                 let records = records.map(|(offset, value)| format!(" {offset}={value}"));
                 Ok(format!("to {}:{}", seen.next, records.collect::<String>()))
+            }
+            Step::Delete(offset) => {
+                let deleted = self.broker.log_mut(OUT)?.delete_before(offset);
+                deleted.map(|start| format!("from {start}"))
+            }
+            Step::Fetch(offset) => {
+                self.broker.write_markers();
+                let log = self.broker.log(OUT)?;
+                let seen = log.read_committed(offset, usize::MAX);
+                seen.map(|_| format!("from {} to {}", log.start(), log.last_stable()))
             }
             Step::Overdue(timeout_ms) => {
                 self.broker.advance(timeout_ms + 1);

@@ -126,6 +126,8 @@ impl<'a> Real<'a> {
                 with(vec!["offset".to_owned()], &[&group, IN, "stable"])
             }
             Step::Read | Step::Overdue(_) => vec!["read".to_owned(), out],
+            Step::Delete(offset) => with(vec!["delete".to_owned()], &[&out, &offset.to_string()]),
+            Step::Fetch(offset) => with(vec!["fetch".to_owned()], &[&out, &offset.to_string()]),
         })
     }
 
@@ -161,6 +163,8 @@ impl<'a> Real<'a> {
                 let lines = records.iter().flat_map(|record| [" ", record]);
                 format!("to {end}:{}", lines.collect::<String>())
             }
+            (Step::Delete(_), [start]) => format!("from {start}"),
+            (Step::Fetch(_), [start, stable]) => format!("from {start} to {stable}"),
             _ => "Ok".to_owned(),
         })
     }
@@ -185,6 +189,7 @@ fn class(error: &str) -> Result<&'static str> {
         "UNKNOWN_MEMBER_ID" => "UnknownMember",
         "ILLEGAL_GENERATION" => "IllegalGeneration",
         "UNSTABLE_OFFSET_COMMIT" => "Unstable",
+        "OFFSET_OUT_OF_RANGE" => "OutOfRange",
         _ => bail!("the broker answered {error}"),
     })
 }
@@ -193,7 +198,7 @@ const CONCURRENT: &str = "Concurrent";
 
 impl Cluster for Real<'_> {
     fn answer(&mut self, step: Step, expected: Option<&str>) -> Result<String> {
-        let is_read = matches!(step, Step::Stable | Step::Read);
+        let is_read = matches!(step, Step::Stable | Step::Read | Step::Fetch(_));
         let is_overdue = matches!(step, Step::Overdue(_));
         let mut last = String::new();
         let in_time = wait::until("the cluster has got on", ANSWER, || {

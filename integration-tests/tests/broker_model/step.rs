@@ -40,6 +40,10 @@ pub(crate) enum Step {
     Stable,
     /// Last stable offset and visible records.
     Read,
+    /// Deletes what lies below an offset.
+    Delete(i64),
+    /// Asks for records from an offset on: where the log begins, and the last stable offset.
+    Fetch(i64),
     /// Until transactions of this timeout are aborted.
     Overdue(u64),
 }
