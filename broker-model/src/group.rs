@@ -131,12 +131,12 @@ impl Group {
         }
     }
 
-    pub(super) fn committed_offset(&self, partition: Partition) -> Option<i64> {
-        Some(self.offsets.get(&partition)?.offset)
+    pub(super) fn committed_offset(&self, partition: Partition) -> Option<&Committed> {
+        self.offsets.get(&partition)
     }
 
-    pub(super) fn pending_offset(&self, producer: i64, partition: Partition) -> Option<i64> {
-        Some(self.pending.get(&producer)?.get(&partition)?.offset)
+    pub(super) fn pending_offset(&self, producer: i64, partition: Partition) -> Option<&Committed> {
+        self.pending.get(&producer)?.get(&partition)
     }
 
     pub(super) fn has_pending(&self, producer: i64) -> bool {

@@ -98,16 +98,31 @@ impl<R> Log<R> {
     /// # Errors
     /// When `from` lies outside of the log.
     pub fn read_committed(&self, from: i64, most: usize) -> Result<Visible<'_, R>, Refusal> {
-        let first = usize::try_from(from)
+        self.read((from, most), self.stable(), |state| state == State::Visible)
+    }
+
+    /// What a `read_uncommitted` reader is given: the records of every transaction.
+    ///
+    /// # Errors
+    /// When `from` lies outside of the log.
+    pub fn read_uncommitted(&self, from: i64, most: usize) -> Result<Visible<'_, R>, Refusal> {
+        self.read((from, most), self.entries.len(), |_| true)
+    }
+
+    fn read(
+        &self,
+        (from, most): (i64, usize),
+        end: usize,
+        wants: impl Fn(State) -> bool,
+    ) -> Result<Visible<'_, R>, Refusal> {
+        let mut at = usize::try_from(from)
             .ok()
             .filter(|first| (self.start..=self.entries.len()).contains(first))
             .ok_or(Refusal::OutOfRange)?;
-        let stable = self.stable();
-        let mut at = first;
         let mut records = Vec::new();
-        while at < stable && records.len() < most {
+        while at < end && records.len() < most {
             let entry = &self.entries[at];
-            if let (Some(record), State::Visible) = (&entry.record, entry.state) {
+            if let Some(record) = entry.record.as_ref().filter(|_| wants(entry.state)) {
                 records.push((signed(at), record));
             }
             at += 1;
@@ -118,13 +133,11 @@ impl<R> Log<R> {
         })
     }
 
-    /// True for a record that a `read_committed` reader may be given: no transaction wrote it, or one that
-    /// is committed, and it is still there.
+    /// True for a record that no transaction wrote, or one that is committed; whether it is still there or
+    /// not.
     pub fn is_committed(&self, offset: i64) -> bool {
-        let Ok(at) = usize::try_from(offset) else {
-            return false;
-        };
-        let entry = self.entries.get(at).filter(|_| at >= self.start);
+        let at = usize::try_from(offset).ok();
+        let entry = at.and_then(|at| self.entries.get(at));
         entry.is_some_and(|entry| entry.record.is_some() && entry.state == State::Visible)
     }
 

@@ -304,19 +304,20 @@ impl<R> Broker<R> {
             .collect()
     }
 
-    /// The committed offset of a partition, that of a transaction whose end is decided and not written yet
+    /// What is committed of a partition, by a transaction whose end is decided and not written yet
     /// included.
-    pub fn decided_offset(&mut self, group: &str, partition: Partition) -> Option<i64> {
-        let committing = |transaction: &Transaction| {
-            let committing = transaction.phase == Phase::Ending { commit: true };
-            committing.then_some(transaction.producer.id)
-        };
-        let committing: Vec<i64> = self.transactions.values().filter_map(committing).collect();
-        let group = self.group(group);
-        let pending = committing
-            .iter()
-            .find_map(|producer| group.pending_offset(*producer, partition));
-        pending.or_else(|| group.committed_offset(partition))
+    pub fn decided(&mut self, group: &str, partition: Partition) -> Option<&Committed> {
+        let mut committing = Vec::new();
+        for transaction in self.transactions.values() {
+            if transaction.phase == (Phase::Ending { commit: true }) {
+                committing.push(transaction.producer.id);
+            }
+        }
+        let group = &*self.group(group);
+        let mut pending = committing
+            .into_iter()
+            .filter_map(|producer| group.pending_offset(producer, partition));
+        pending.next().or_else(|| group.committed_offset(partition))
     }
 
     /// True when a marker is to be written.

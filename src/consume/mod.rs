@@ -23,7 +23,7 @@ pub use client::{ClientSettings, ConnectError, Reachable, probe};
 pub use failure::PollError;
 pub use group::{Group, NotAMember};
 pub use hooks::{Assigned, Hooks, RebalanceEvent};
-pub use poll::{PollCommand, Poller, reassign};
+pub use poll::{Feed, OutOfOrder, PollCommand, Poller, reassign};
 pub use queue::{QueueLimits, QueueReceiver, QueueSender, queue};
 pub use raw_headers::all_headers;
 pub use replay::{Committed, ReplayError, Replayer, StartPosition};

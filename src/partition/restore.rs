@@ -175,9 +175,9 @@ impl Restorer {
         let wanted = || self.is_ours(assigned);
         under_way.does("asks for the committed offset and the ends of the log");
         let log = self.replayer.committed(assigned.partition, &wanted)?;
-        let committed = log.stable.as_ref().map(|(committed, _)| *committed);
+        let stable = log.stable.as_ref().map(|(offset, _)| *offset);
         let ends = (log.log_start, log.log_end);
-        if let Standing::Skips { from, to } = standing(committed, ends, self.settings.skips_gaps) {
+        if let Standing::Skips { from, to } = standing(stable, ends, self.settings.skips_gaps) {
             let gap = self.gap(assigned.partition, (from, to));
             return Ok(Some(self.after(gap, assigned)));
         }

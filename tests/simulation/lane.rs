@@ -229,8 +229,8 @@ impl Lane {
         }
         let partition = index(about.partition);
         let position = head.position;
-        let decided = shared.broker.decided_offset(GROUP, input(partition));
-        let committed = decided.unwrap_or(0);
+        let decided = shared.broker.decided(GROUP, input(partition));
+        let committed = decided.map_or(0, |decided| decided.offset);
         ensure(position.get() <= committed, "I6", || {
             format!("a snapshot of {partition} at {position} is stored, committed is {committed}")
         })?;

@@ -113,30 +113,35 @@ impl Model {
                 self.broker.write_markers();
                 self.offset(true)
             }
-            Step::Read => {
-                self.broker.write_markers();
-                let log = self.broker.log(OUT)?;
-                let seen = log.read_committed(log.start(), usize::MAX)?;
-                let records = seen.records.iter();
-                let records = records.map(|(offset, value)| format!(" {offset}={value}"));
-                Ok(format!("to {}:{}", seen.next, records.collect::<String>()))
-            }
-            Step::Delete(offset) => {
-                let deleted = self.broker.log_mut(OUT)?.delete_before(offset);
-                deleted.map(|start| format!("from {start}"))
-            }
-            Step::Fetch(offset) => {
-                self.broker.write_markers();
-                let log = self.broker.log(OUT)?;
-                let seen = log.read_committed(offset, usize::MAX);
-                seen.map(|_| format!("from {} to {}", log.start(), log.last_stable()))
-            }
+            Step::Read | Step::Delete(_) | Step::Fetch(_) => self.ask_log(step)?,
             Step::Overdue(timeout_ms) => {
                 self.broker.advance(timeout_ms + 1);
                 self.broker.write_markers();
                 Ok("Ok".to_owned())
             }
         })
+    }
+
+    /// A request to the leader of the outputs' partition.
+    fn ask_log(&mut self, step: Step) -> Result<Result<String, Refusal>> {
+        if let Step::Delete(offset) = step {
+            let deleted = self.broker.log_mut(OUT)?.delete_before(offset);
+            return Ok(deleted.map(|start| format!("from {start}")));
+        }
+        self.broker.write_markers();
+        let log = self.broker.log(OUT)?;
+        if let Step::Fetch(offset) = step {
+            let seen = log.read_committed(offset, usize::MAX);
+            return Ok(seen.map(|_| format!("from {} to {}", log.start(), log.last_stable())));
+        }
+        let seen = log.read_committed(log.start(), usize::MAX)?;
+        let records = seen.records.iter();
+        let records = records.map(|(offset, value)| format!(" {offset}={value}"));
+        Ok(Ok(format!(
+            "to {}:{}",
+            seen.next,
+            records.collect::<String>()
+        )))
     }
 
     fn join_again(&mut self) -> Result<Member> {

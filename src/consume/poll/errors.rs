@@ -87,7 +87,7 @@ impl Poller {
         }
         self.asked_again_at = Instant::now();
         for (partition, feed) in &self.feeds {
-            if !feed.paused {
+            if !feed.is_paused() {
                 self.flow().pause(*partition)?;
                 self.flow().resume(*partition)?;
             }

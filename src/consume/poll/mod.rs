@@ -6,6 +6,7 @@
 
 mod commands;
 mod errors;
+mod feed;
 mod flow;
 
 use std::collections::BTreeMap;
@@ -20,16 +21,15 @@ use tokio::time::Instant;
 use tracing::warn;
 
 pub use self::commands::{PollCommand, reassign};
+pub use self::feed::{Feed, OutOfOrder};
 use self::flow::Flow;
 use super::failure::PollError;
 use super::group::Group;
 use super::hooks::Hooks;
-use super::queue::QueueSender;
 use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
-use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use crate::domain::{Epoch, Offset, PartitionId, Timestamp};
 use crate::permission::Refusals;
-use crate::telemetry::Progress;
 use crate::telemetry::metrics;
 
 /// Longest sleep in one poll when nothing arrives: bounds how long a command waits.
@@ -58,15 +58,6 @@ pub struct Poller {
     /// The last refusal that may still be in force.
     refused: Option<(Instant, KafkaError)>,
     asked_again_at: Instant,
-}
-
-/// A partition that is being read.
-struct Feed {
-    queue: QueueSender,
-    progress: Progress,
-    batch: RecordBatch,
-    expected: NextOffset,
-    paused: bool,
 }
 
 impl std::fmt::Debug for Poller {
@@ -157,14 +148,7 @@ impl Poller {
                     // Only hooks on this thread change ownership, so it cannot change after this.
                     if self.consumer.context().holds(partition, epoch) {
                         self.flow().start(partition, at)?;
-                        let feed = Feed {
-                            queue,
-                            progress,
-                            batch: RecordBatch::default(),
-                            expected: at,
-                            paused: false,
-                        };
-                        self.feeds.insert(partition, feed);
+                        self.feeds.insert(partition, Feed::new(queue, progress, at));
                     }
                 }
                 Ok(PollCommand::Reassign { partition, epoch }) => {
@@ -187,7 +171,7 @@ impl Poller {
     }
 
     fn take_records(&mut self) -> Result<(), PollError> {
-        let paused = self.feeds.values().any(|feed| feed.paused);
+        let paused = self.feeds.values().any(Feed::is_paused);
         let mut wait = if paused { POLL_WAIT_PAUSED } else { POLL_WAIT };
         let consumer = Arc::clone(&self.consumer);
         for _ in 0..TAKE_MAX {
@@ -231,51 +215,34 @@ impl Poller {
         let Some(offset) = Offset::new(message.offset()) else {
             return Ok(());
         };
-        if feed.expected.is_past(offset) {
-            let topic = self.topic.clone();
-            return Err(PollError::Order {
-                topic,
-                partition,
-                offset,
-                expected: feed.expected,
-            });
-        }
-        feed.expected = offset.next();
         let timestamp = message.timestamp().to_millis().map(Timestamp);
-        feed.batch.push(
+        let taken = feed.take(
             (offset, timestamp),
             message.key(),
             message.payload(),
             wanted_headers(message, &self.header_names),
         );
-        if feed
-            .queue
-            .is_full((feed.batch.len(), feed.batch.byte_len()))
-            && !feed.paused
-        {
-            feed.paused = true;
-            self.flow().pause(partition)?;
+        match taken {
+            Ok(true) => self.flow().pause(partition),
+            Ok(false) => Ok(()),
+            Err(OutOfOrder { expected }) => Err(PollError::Order {
+                topic: self.topic.clone(),
+                partition,
+                offset,
+                expected,
+            }),
         }
-        Ok(())
     }
 
     fn hand_over(&mut self) {
-        for feed in self.feeds.values_mut() {
-            if !feed.batch.is_empty() {
-                // A lane that is gone gives the partition up; the hook tells us in a moment.
-                let _taken = feed.queue.send(std::mem::take(&mut feed.batch));
-            }
-        }
+        self.feeds.values_mut().for_each(Feed::hand_over);
     }
 
     fn resume_drained(&mut self) -> Result<(), PollError> {
-        let mut drained = Vec::new();
-        for (partition, feed) in &mut self.feeds {
-            if feed.paused && feed.queue.is_low() {
-                feed.paused = false;
-                drained.push(*partition);
-            }
-        }
+        let feeds = self.feeds.iter_mut();
+        let drained: Vec<PartitionId> = feeds
+            .filter_map(|(partition, feed)| feed.resumes().then_some(*partition))
+            .collect();
         drained
             .into_iter()
             .try_for_each(|partition| self.flow().resume(partition))
@@ -296,10 +263,11 @@ impl Poller {
     fn publish_gauges(&self) {
         let ends = self.consumer.context().log_ends();
         for (partition, feed) in &self.feeds {
-            metrics::queue_depth(*partition, feed.queue.depth(), feed.queue.bytes());
-            metrics::progress(*partition, &feed.progress, ends.get(partition).copied());
+            let (records, bytes) = feed.depth();
+            metrics::queue_depth(*partition, records, bytes);
+            metrics::progress(*partition, feed.progress(), ends.get(partition).copied());
         }
-        metrics::partitions_paused(self.feeds.values().filter(|feed| feed.paused).count());
+        metrics::partitions_paused(self.feeds.values().filter(|feed| feed.is_paused()).count());
     }
 
     /// Has all partitions taken over anew, after their last commit, as the next records of one of them are gone.
