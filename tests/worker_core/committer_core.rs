@@ -91,6 +91,24 @@ fn settled(core: &mut Core) -> Vec<(i32, Settlement)> {
         .collect()
 }
 
+/// Seed 181 of the simulation: the partition was lost with the producer, and no other one came.
+#[test]
+fn commits_do_not_fail_any_more_once_what_failed_is_dropped_and_there_is_a_producer() {
+    let mut core = given(&[(0, 0, 5)]);
+    let Action::Transact { .. } = core.next(NOW, &holds_all) else {
+        panic!("nothing to commit");
+    };
+    core.on_attempt(Err(failed_with(Code::Fenced)), false, NOW);
+    let later = NOW + Duration::from_secs(40);
+    assert!(core.trouble(later).is_some());
+    let action = core.next(later, &|_, _| false);
+    assert!(matches!(action, Action::Reinitialise), "{action:?}");
+    // Without a producer no commit can be made.
+    assert!(core.trouble(later).is_some());
+    core.on_reinitialised(Ok(()), later);
+    assert_eq!(core.trouble(later), None);
+}
+
 #[test]
 fn offsets_that_contradict_each_other_are_doubted_and_then_end_the_worker() {
     let mut core = given(&[(0, 0, 5), (1, 0, 5)]);
@@ -98,18 +116,45 @@ fn offsets_that_contradict_each_other_are_doubted_and_then_end_the_worker() {
     let torn = stable(&[(0, Some(5)), (1, Some(0))]);
     core.on_stable(&torn, now);
     // Asked again meanwhile: a member that was put out hears of it.
-    let later = now + DOUBT;
-    let action = core.next(later, &holds_all);
-    assert!(
-        matches!(&action, Action::ReadStable(asked) if asked.len() == 2),
-        "{action:?}"
-    );
-    core.on_stable(&torn, later);
+    let later = doubt(&mut core, &torn, now);
     let ended = core.next(later, &holds_all);
     assert!(
         matches!(ended, Action::End(CommitError::Torn { .. })),
         "{ended:?}"
     );
+}
+
+/// Sees these offsets every two seconds until they are doubted for long enough.
+fn doubt(core: &mut Core, offsets: &Stable, mut now: Duration) -> Duration {
+    let end = now + DOUBT;
+    while now < end {
+        now += Duration::from_secs(2);
+        let action = core.next(now, &holds_all);
+        assert!(
+            matches!(&action, Action::ReadStable(asked) if asked.len() == 2),
+            "{action:?}"
+        );
+        core.on_stable(offsets, now);
+    }
+    now
+}
+
+/// Seed 4381 of the simulation: a worker that has stood still twice finds what another one committed in its
+/// place, and has not heard that it was put out of its group.
+#[test]
+fn a_contradiction_is_doubted_no_less_by_a_worker_that_stood_still() {
+    let mut core = given(&[(0, 0, 5), (1, 0, 5)]);
+    let now = lose(&mut core, NOW);
+    let torn = stable(&[(0, Some(5)), (1, Some(0))]);
+    core.on_stable(&torn, now);
+    let later = now + DOUBT * 2;
+    let action = core.next(later, &holds_all);
+    assert!(matches!(action, Action::ReadStable(_)), "{action:?}");
+    core.on_stable(&torn, later);
+    // Its next heartbeat would tell.
+    let soon = later + Duration::from_secs(2);
+    let action = core.next(soon, &holds_all);
+    assert!(matches!(action, Action::ReadStable(_)), "{action:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::actions::{Action, Report};
 use super::gathered::{CommitterInput, Gathered};
-use super::settle::{Stable, judge};
+use super::settle::{DOUBT, Doubt, Stable, judge};
 use super::trouble::{Trouble, Troubles};
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::produce::failure::{Attempt, CommitError, is_fenced};
@@ -23,10 +23,6 @@ const ABORTS_MAX: u32 = 20;
 /// transaction that timed out, and whoever uses its transactional id does so each time.
 const FENCES_MAX: usize = 3;
 const FENCES_WITHIN: Duration = Duration::from_mins(10);
-/// How long contradicting offsets are doubted. A member that was put out of its group hears of it with
-/// its next heartbeat, and another one may have committed in its place.
-pub const DOUBT: Duration = Duration::from_secs(10);
-
 /// The committer's state.
 #[derive(Debug)]
 pub struct Core {
@@ -44,7 +40,7 @@ pub struct Core {
     attempted_since: Option<Duration>,
     /// The first so many batches are in a transaction without a result.
     unsettled: usize,
-    doubted_since: Option<Duration>,
+    doubt: Doubt,
     /// Nothing may be called on the producer any more.
     must_reinitialise: bool,
     troubles: Troubles,
@@ -71,7 +67,7 @@ impl Core {
             attempted: 0,
             attempted_since: None,
             unsettled: 0,
-            doubted_since: None,
+            doubt: Doubt::default(),
             must_reinitialise: false,
             troubles: Troubles::default(),
             aborts: 0,
@@ -242,6 +238,10 @@ impl Core {
             Ok(()) => {
                 self.must_reinitialise = false;
                 self.aborts = 0;
+                // What failed was dropped meanwhile, and nothing may come that could be committed instead.
+                if !self.is_committing {
+                    self.troubles.end();
+                }
             }
             Err(error) => self.ended = self.troubles.not_initialised(error, now).err(),
         }
@@ -257,8 +257,7 @@ impl Core {
         };
         let told = |verdict| verdicts.values().any(|found| *found == verdict);
         if told(Settlement::Committed) && told(Settlement::NotCommitted) {
-            let since = *self.doubted_since.get_or_insert(now);
-            if now < since + DOUBT {
+            if self.doubt.look(now) < DOUBT {
                 let reason = "offsets of one transaction contradict each other";
                 return self.troubles.unsettled(reason, now);
             }
@@ -268,7 +267,7 @@ impl Core {
             return;
         }
         let count = std::mem::take(&mut self.unsettled);
-        self.doubted_since = None;
+        self.doubt = Doubt::default();
         for (partition, verdict) in &verdicts {
             self.report(Report::Settled(*partition, *verdict));
         }
@@ -326,7 +325,7 @@ impl Core {
         }
         self.is_committing = false;
         self.attempted_since = None;
-        self.doubted_since = None;
+        self.doubt = Doubt::default();
         if !self.must_reinitialise {
             self.troubles.end();
         }

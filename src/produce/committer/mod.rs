@@ -25,9 +25,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
 pub use self::actions::{Action, Report};
-pub use self::core::{Core, DOUBT};
+pub use self::core::Core;
 pub use self::gathered::CommitterInput;
-pub use self::settle::Stable;
+pub use self::settle::{DOUBT, Stable};
 pub use self::trouble::Trouble;
 
 use super::adding::LeftBehind;

@@ -2,6 +2,7 @@
 //! ended: they are part of it (docs/kafka.md, finding 3).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::domain::{Epoch, NextOffset, PartitionId};
 use crate::produce::output::OutputBatch;
@@ -14,6 +15,29 @@ pub struct Stable {
     pub offsets: Result<BTreeMap<PartitionId, Option<i64>>, String>,
     /// What one is told by the group is worth nothing to somebody who is not in it.
     pub is_member: bool,
+}
+
+/// How long contradicting offsets are doubted. A member that was put out of its group hears of it with
+/// its next heartbeat, and another one may have committed in its place.
+pub const DOUBT: Duration = Duration::from_secs(10);
+/// The longest that counts between two looks at them. They are looked at more often than that; where they
+/// were not, the process stood still, and heard nothing either.
+const LOOK_MAX: Duration = Duration::from_secs(3);
+
+/// How long contradicting offsets have been doubted.
+#[derive(Debug, Default)]
+pub(super) struct Doubt {
+    looked: Option<Duration>,
+    lasted: Duration,
+}
+
+impl Doubt {
+    /// They are seen, again or for the first time.
+    pub(super) fn look(&mut self, now: Duration) -> Duration {
+        let before = self.looked.replace(now).unwrap_or(now);
+        self.lasted += now.saturating_sub(before).min(LOOK_MAX);
+        self.lasted
+    }
 }
 
 /// The part of a partition in a transaction.
