@@ -23,19 +23,47 @@ pub(crate) enum Bug {
     ReadsUnstable,
     /// The client sends an unanswered request again and tells nobody.
     RetriesUnseen,
+    /// Records of transactions that are not committed are read.
+    ReadsUncommitted,
+    /// Records that were deleted are skipped, and no record says so.
+    SkipsUnrecorded,
+    /// Records that were deleted are skipped where that was not asked for.
+    SkipsUnasked,
+    /// The model is run while a transaction is open.
+    ComputesInTransaction,
+    /// A replay hands over what comes of the records.
+    ReplayEmits,
+    /// A full queue takes more.
+    NeverPauses,
+    /// The room of a batch is not given back.
+    KeepsRoom,
+    /// The state of a partition whose work panicked is gone on with.
+    SurvivesPanic,
+    /// A worker is ready before its partitions are restored.
+    ReadyTooEarly,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 10] = [
-        Self::SkipsOffsets,
-        Self::SnapshotBeforeCommit,
-        Self::RestoresPastCommit,
-        Self::IgnoresOwnership,
-        Self::ExpiryTouchesState,
-        Self::FoldsTwice,
-        Self::CommitsWithoutGeneration,
-        Self::NoInitialisation,
-        Self::ReadsUnstable,
-        Self::RetriesUnseen,
+    /// Each with the first word of what finds it: an invariant's number, or the windows' own assertion.
+    pub(crate) const ALL: [(Self, &'static str); 19] = [
+        (Self::SkipsOffsets, "I2"),
+        (Self::SnapshotBeforeCommit, "I6"),
+        (Self::RestoresPastCommit, "I5"),
+        (Self::IgnoresOwnership, "I4"),
+        (Self::ExpiryTouchesState, "I12"),
+        (Self::FoldsTwice, "record"),
+        (Self::CommitsWithoutGeneration, "I4"),
+        (Self::NoInitialisation, "I1"),
+        (Self::ReadsUnstable, "I3"),
+        (Self::RetriesUnseen, "I3"),
+        (Self::ReadsUncommitted, "I11"),
+        (Self::SkipsUnrecorded, "I18"),
+        (Self::SkipsUnasked, "I18"),
+        (Self::ComputesInTransaction, "I9"),
+        (Self::ReplayEmits, "I10"),
+        (Self::NeverPauses, "I15"),
+        (Self::KeepsRoom, "I15"),
+        (Self::SurvivesPanic, "I14"),
+        (Self::ReadyTooEarly, "I17"),
     ];
 }

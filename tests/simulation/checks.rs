@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use broker_model::{Broker, Refusal};
+use broker_model::{Broker, Committed, Refusal};
 use foretell::domain::CommitMetadata;
 
-use crate::input::{OUTPUTS, PARTITIONS, Rec, Straight, input, next, output, source};
+use crate::hits::Hit;
+use crate::input::{OUTPUTS, PARTITIONS, Rec, input, output, source};
 use crate::shared::GROUP;
+use crate::straight::{Expected, Origin, Runs};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug)]
@@ -53,7 +55,28 @@ pub(crate) struct Checks {
     met: [[usize; OUTPUTS]; PARTITIONS],
     /// How many of them were not published, and might expire.
     pub(crate) expired: u64,
-    committed: [i64; PARTITIONS],
+    committed: [Option<Point>; PARTITIONS],
+    /// Which run a worker took to be the one that it commits: two may have the same state.
+    pub(crate) said: [Option<usize>; PARTITIONS],
+    /// What has been found out, to be counted.
+    pub(crate) hits: Vec<Hit>,
+}
+
+/// Where a partition is committed.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    offset: i64,
+    /// A replay from there proves what is committed.
+    start: i64,
+}
+
+/// What is contradicted where this output is not as it should be: the record of a gap has a number of its
+/// own.
+fn invariant_of(one: Option<&Expected>, other: &'static str) -> &'static str {
+    match one {
+        Some(one) if one.is_gap => "I18",
+        Some(_) | None => other,
+    }
 }
 
 impl Checks {
@@ -61,13 +84,13 @@ impl Checks {
     pub(crate) fn look(
         &mut self,
         broker: &mut Broker<Rec>,
-        straight: &[Straight; PARTITIONS],
+        straight: &mut [Runs; PARTITIONS],
     ) -> Result<(), Violation> {
+        for (partition, runs) in straight.iter_mut().enumerate() {
+            self.look_at_offset(broker, runs, partition)?;
+        }
         for place in 0..OUTPUTS {
             self.read_output(broker, straight, place)?;
-        }
-        for partition in 0..PARTITIONS {
-            self.look_at_offset(broker, straight, partition)?;
         }
         // Behind an open transaction even committed outputs are not visible yet.
         let mut outputs = (0..OUTPUTS).filter_map(|place| broker.log(output(place)).ok());
@@ -77,11 +100,11 @@ impl Checks {
         Ok(())
     }
 
-    /// I1: each output once, in order, the very bytes.
+    /// I1: each output once, in order, the very bytes. I18: the record of a gap among them.
     fn read_output(
         &mut self,
         broker: &Broker<Rec>,
-        straight: &[Straight; PARTITIONS],
+        straight: &[Runs; PARTITIONS],
         place: usize,
     ) -> Result<(), Violation> {
         let log = broker.log(output(place))?;
@@ -92,7 +115,7 @@ impl Checks {
         for (_, record) in &seen.records {
             let Rec::Out(value) = record else { continue };
             let (partition, offset) = source(value);
-            let expected = &straight[partition].outputs[place];
+            let expected = &straight[partition].current().outputs[place];
             let met = &mut self.met[partition][place];
             while expected
                 .get(*met)
@@ -104,7 +127,7 @@ impl Checks {
             let due = expected.get(*met);
             ensure(
                 due.is_some_and(|due| due.offset == offset && *due.value == **value),
-                "I1",
+                invariant_of(due, "I1"),
                 || {
                     let due = due.map(|due| due.offset);
                     format!(
@@ -118,38 +141,78 @@ impl Checks {
         Ok(())
     }
 
-    /// I3 and I5: the committed offset never goes back, and says of the state what the straight run has.
+    /// I3 and I5: the committed offset never goes back, and says of the state what a straight run has.
     fn look_at_offset(
         &mut self,
         broker: &mut Broker<Rec>,
-        straight: &[Straight; PARTITIONS],
+        runs: &mut Runs,
         partition: usize,
     ) -> Result<(), Violation> {
-        let committed = broker.group(GROUP).offset(input(partition), false)?;
-        let Some(committed) = committed else {
+        let before = self.committed[partition];
+        let decided = broker.decided(GROUP, input(partition));
+        let news = decided.filter(|found| before.is_none_or(|at| at.offset != found.offset));
+        let Some(Committed { offset, metadata }) = news.cloned() else {
             return Ok(());
         };
-        let before = self.committed[partition];
-        if committed.offset == before && before > 0 {
-            return Ok(());
-        }
-        ensure(committed.offset >= before, "I3", || {
-            format!(
-                "partition {partition} went back from {before} to {}",
-                committed.offset
-            )
+        let lowest = before.map_or(0, |before| before.offset);
+        ensure(offset >= lowest, "I3", || {
+            format!("partition {partition} went back from {lowest} to {offset}")
         })?;
-        let metadata = CommitMetadata::decode(&committed.metadata)
+        let metadata = CommitMetadata::decode(&metadata)
             .map_err(|error| violation("I5", error.to_string()))?;
-        let found = (metadata.checksum, metadata.stream_time);
-        let expected = straight[partition].state_at(next(committed.offset));
-        ensure(expected == Some(found), "I5", || {
-            format!(
-                "partition {partition} at {} was committed with the state {found:?}, the straight run has {expected:?}",
-                committed.offset
-            )
-        })?;
-        self.committed[partition] = committed.offset;
+        let Some(run) = runs.behind(self.said[partition], (offset, &metadata)) else {
+            return Err(violation(
+                "I5",
+                format!(
+                    "partition {partition} at {offset} was committed with {metadata:?}, which is no straight run's"
+                ),
+            ));
+        };
+        if run != runs.committed() {
+            let log_start = broker.log(input(partition))?.start();
+            self.switch(runs, run, (partition, log_start))?;
+        }
+        self.committed[partition] = Some(Point {
+            offset,
+            start: metadata.start.get(),
+        });
+        Ok(())
+    }
+
+    /// Another run is committed than before: records were deleted that it would have taken to go on.
+    fn switch(
+        &mut self,
+        runs: &mut Runs,
+        run: usize,
+        (partition, log_start): (usize, i64),
+    ) -> Result<(), Violation> {
+        let before = self.committed[partition];
+        let at = (partition, before.map_or(0, |before| before.offset));
+        match (runs.origin(run), before) {
+            (Origin::Empty { .. }, None) => runs.switch(run, at, None),
+            // I18: nothing is skipped that can still be read, and its record is due from now on.
+            (Origin::Empty { start }, Some(before)) => {
+                ensure(start > before.offset && start <= log_start, "I18", || {
+                    format!(
+                        "partition {partition} went on from {} at {start}, its log begins at {log_start}",
+                        before.offset
+                    )
+                })?;
+                self.hits.push(Hit::GapSkipped);
+                runs.switch(run, at, Some(start));
+            }
+            (Origin::Remnant { committed, .. }, before) => {
+                let due = before
+                    .is_some_and(|before| before.offset == committed && before.start < log_start);
+                ensure(due, "I5", || {
+                    format!(
+                        "partition {partition} went on from {committed} without a proof, committed was {before:?}, its log begins at {log_start}"
+                    )
+                })?;
+                self.hits.push(Hit::Unproven);
+                runs.switch(run, at, None);
+            }
+        }
         Ok(())
     }
 
@@ -157,11 +220,11 @@ impl Checks {
     /// the committed offsets, and of nothing beyond.
     fn outputs_end_at_the_offset(
         &mut self,
-        straight: &[Straight; PARTITIONS],
+        straight: &[Runs; PARTITIONS],
     ) -> Result<(), Violation> {
-        for (partition, run) in straight.iter().enumerate() {
-            let committed = self.committed[partition];
-            for (place, expected) in run.outputs.iter().enumerate() {
+        for (partition, runs) in straight.iter().enumerate() {
+            let committed = self.committed(partition);
+            for (place, expected) in runs.current().outputs.iter().enumerate() {
                 let met = &mut self.met[partition][place];
                 while expected
                     .get(*met)
@@ -171,7 +234,7 @@ impl Checks {
                     self.expired += 1;
                 }
                 let missing = expected.get(*met).filter(|one| one.offset < committed);
-                ensure(missing.is_none(), "I2", || {
+                ensure(missing.is_none(), invariant_of(missing, "I2"), || {
                     format!(
                         "partition {partition} is committed to {committed} without the output of {:?}",
                         missing.map(|one| one.offset)
@@ -190,8 +253,9 @@ impl Checks {
         Ok(())
     }
 
+    /// Where a partition is committed, 0 where it is not.
     pub(crate) fn committed(&self, partition: usize) -> i64 {
-        self.committed[partition]
+        self.committed[partition].map_or(0, |at| at.offset)
     }
 
     pub(crate) fn met(&self) -> usize {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use broker_model::{Committed, Member, Producer};
 use foretell::produce::OutputBatch;
 
-use crate::input::{OUTPUTS, index, place};
+use crate::commit::Standing;
+use crate::input::{OUTPUTS, index, kept, place};
 use crate::network::Body;
 use crate::records::Random;
 
@@ -27,9 +28,19 @@ pub(crate) struct Transaction {
     pub(crate) todo: VecDeque<Stage>,
     /// The first of these was sent, and not answered.
     pub(crate) tried: bool,
-    pub(crate) offsets_sent: bool,
-    pub(crate) produced: bool,
+    pub(crate) standing: Standing,
     pub(crate) member: Member,
+    /// Since when it is open.
+    pub(crate) began_ms: u64,
+    /// Something else than its own requests took time: an answer that did not come or said to ask again, a
+    /// process or a broker that stood still.
+    pub(crate) is_held: bool,
+    /// When it was last gone on with.
+    pub(crate) asked_ms: u64,
+    /// By a mistake the model is run in it, until then.
+    pub(crate) computes_until_ms: u64,
+    /// Which straight run each partition's part is of.
+    pub(crate) runs: Vec<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +87,7 @@ impl Transaction {
     fn values(&self, wanted: usize) -> impl Iterator<Item = Box<[u8]>> {
         let outputs = self.batches.iter().flat_map(OutputBatch::iter);
         let there = outputs.filter(move |output| place(output.destination, output.value) == wanted);
-        there.map(|output| output.value.into())
+        there.map(|output| kept(&output))
     }
 
     pub(crate) fn count(&self, place: usize) -> i32 {
@@ -110,6 +121,7 @@ impl Transaction {
                 Body::Offsets {
                     member: self.member,
                     offsets: offsets.into_iter().collect(),
+                    runs: self.runs.clone(),
                 }
             }
             Stage::End { commit } => Body::End { commit },

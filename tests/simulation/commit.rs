@@ -1,23 +1,22 @@
 //! The committer of a process: the product's decisions, and a client that does what librdkafka does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use broker_model::{Member, Refusal};
-use foretell::domain::PartitionId;
+use broker_model::Member;
+use foretell::domain::{Epoch, NextOffset, PartitionId};
 use foretell::ownership::Ownership;
 use foretell::produce::{
-    Action, Attempt, CommitterInput, Core, Guarantee, Report, Settlement, Stable,
+    Action, Attempt, CommitError, Core, Guarantee, OutputBatch, Report, Settlement, Stable, Trouble,
 };
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::bugs::Bug;
-use crate::checks::{Violation, ensure};
-use crate::client::{Client, Stage, Transaction, requests};
+use crate::checks::{Violation, ensure, violation};
+use crate::client::{Client, Transaction, requests};
 use crate::consumer::PollCommand;
+use crate::door::Door;
 use crate::hits::Hit;
 use crate::input::{OUTPUTS, index};
-use crate::network::Request;
 use crate::shared::{Shared, TRANSACTION_TIMEOUT_MS, say};
 
 /// Where the committer is, for who kills it.
@@ -31,14 +30,23 @@ pub(crate) enum Standing {
 }
 
 pub(crate) struct Committer {
-    pub(crate) inbox: VecDeque<CommitterInput>,
-    core: Core,
-    client: Option<Client>,
-    transaction: Option<Transaction>,
+    pub(crate) door: Door,
+    pub(crate) core: Core,
+    pub(crate) client: Option<Client>,
+    pub(crate) transaction: Option<Transaction>,
     /// `EndTxn` was sent and not answered.
-    unanswered: bool,
+    pub(crate) unanswered: bool,
     /// What it asks of the poll thread.
     pub(crate) reassigned: Vec<PollCommand>,
+    /// The first batch of the last attempt that failed, and since when its attempts do.
+    failing: Option<(Key, u64)>,
+}
+
+/// What tells a batch from others.
+type Key = (PartitionId, Epoch, NextOffset, NextOffset);
+
+fn key(batch: &OutputBatch) -> Key {
+    (batch.partition, batch.epoch, batch.from, batch.to)
 }
 
 /// What came of a turn.
@@ -46,19 +54,54 @@ pub(crate) struct Committer {
 pub(crate) enum Turn {
     Nothing,
     Worked,
-    /// The process ends.
-    Ended,
+    /// The process ends, for this.
+    Ended(Hit),
 }
+
+/// A transaction that waits for its next request for so long comes first.
+const PATIENCE_MS: u64 = 200;
 
 impl Committer {
     pub(crate) fn new(interval: Duration) -> Self {
         Self {
-            inbox: VecDeque::new(),
+            door: Door::default(),
             core: Core::new(Guarantee::ExactlyOnce, interval),
             client: None,
             transaction: None,
             unanswered: false,
             reassigned: Vec::new(),
+            failing: None,
+        }
+    }
+
+    /// Something that is not its doing takes time.
+    pub(crate) fn hold(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.is_held = true;
+        }
+    }
+
+    /// True when its transaction has not been gone on with for as long as a thread may be kept waiting.
+    pub(crate) fn is_kept_waiting(&self, now_ms: u64) -> bool {
+        let waits = |one: &Transaction| now_ms >= one.asked_ms + PATIENCE_MS;
+        self.transaction.as_ref().is_some_and(waits)
+    }
+
+    /// What it says of commits that fail.
+    pub(crate) fn trouble(&self, shared: &Shared) -> Option<&Trouble> {
+        self.core.trouble(now(shared))
+    }
+
+    /// Since when all attempts to commit the batch that is next have failed.
+    pub(crate) fn fails_since(&self) -> Option<u64> {
+        let (failed, since) = self.failing?;
+        let first = self.core.batches().first()?;
+        (key(first) == failed).then_some(since)
+    }
+
+    pub(crate) fn note_failure(&mut self, shared: &Shared) {
+        if let (Some(first), None) = (self.core.batches().first(), self.fails_since()) {
+            self.failing = Some((key(first), shared.broker.now_ms()));
         }
     }
 
@@ -69,11 +112,10 @@ impl Committer {
 
     pub(crate) fn standing(&self) -> Standing {
         match &self.transaction {
-            Some(transaction) if transaction.offsets_sent => Standing::OffsetsSent,
-            Some(transaction) if transaction.produced => Standing::Produced,
+            Some(transaction) => transaction.standing,
             None if self.unanswered => Standing::EndUnanswered,
-            None if self.inbox.is_empty() && self.core.batches().is_empty() => Standing::Idle,
-            Some(_) | None => Standing::HasBatches,
+            None if self.door.inbox.is_empty() && self.core.batches().is_empty() => Standing::Idle,
+            None => Standing::HasBatches,
         }
     }
 
@@ -113,20 +155,27 @@ impl Committer {
             return Ok(Turn::Worked);
         }
         while self.core.accepts() && !shared.random.one_in(4) {
-            let Some(input) = self.inbox.pop_front() else {
+            let Some(input) = self.door.inbox.pop_front() else {
                 break;
             };
             self.core.offer(input);
         }
+        self.door.look(self.core.batches())?;
         let ignores = shared.has(Bug::IgnoresOwnership);
         let holds = |partition, epoch| ignores || ownership.holds(partition, epoch);
         let action = self.core.next(now(shared), &holds);
         self.report(shared);
         match action {
-            Action::Receive { .. } | Action::Sleep { .. } => return Ok(Turn::Nothing),
+            Action::Receive { .. } => {
+                if self.core.batches().is_empty() {
+                    self.door.look_idle()?;
+                }
+                return Ok(Turn::Nothing);
+            }
+            Action::Sleep { .. } => return Ok(Turn::Nothing),
             Action::End(error) => {
                 say!(shared, "{id}: ends: {error}");
-                return Ok(Turn::Ended);
+                return ended(&error).map(Turn::Ended);
             }
             Action::Transact { count } => self.begin(count, (ownership, member), shared)?,
             Action::Reinitialise => self.reinitialise(id, shared),
@@ -153,6 +202,10 @@ impl Committer {
     fn read_stable(&mut self, partitions: &[PartitionId], member: Member, shared: &mut Shared) {
         let stable = !shared.has(Bug::ReadsUnstable);
         let mut offsets = Ok(BTreeMap::new());
+        if shared.troubled {
+            // The same coordinator would be asked, by the same client.
+            offsets = Err("it cannot be reached".to_owned());
+        }
         for partition in partitions {
             match (shared.committed(index(*partition), stable), &mut offsets) {
                 (Ok(committed), Ok(offsets)) => {
@@ -170,16 +223,18 @@ impl Committer {
         let is_member = member.id.is_some();
         self.core
             .on_stable(&Stable { offsets, is_member }, now(shared));
+        self.note_failure(shared);
         self.report(shared);
     }
 
-    fn report(&mut self, shared: &mut Shared) {
+    pub(crate) fn report(&mut self, shared: &mut Shared) {
         for report in self.core.take_reports() {
             match report {
                 Report::Attempted(_) | Report::Took(_) => {}
                 Report::Committed(batch) => {
                     say!(shared, "committed: {} to {}", batch.partition, batch.to);
                     batch.progress.advance(batch.to, batch.newest);
+                    self.failing = None;
                 }
                 Report::Stale(count) => {
                     (0..count).for_each(|_| shared.hit(Hit::StaleDropped));
@@ -209,6 +264,7 @@ impl Committer {
             shared.hit(Hit::NotAMember);
             self.core
                 .on_attempt(Err(Attempt::NotAMember), false, now(shared));
+            self.note_failure(shared);
             return Ok(());
         }
         let batches = &self.core.batches()[..count];
@@ -222,6 +278,16 @@ impl Committer {
                 )
             })?;
         }
+        let computes_until_ms = if shared.has(Bug::ComputesInTransaction) {
+            shared.broker.now_ms() + shared.random.below(8_000)
+        } else {
+            0
+        };
+        let runs = batches.iter().filter_map(|batch| {
+            let run = self.door.run_of((batch.partition, batch.epoch))?;
+            Some((index(batch.partition), run))
+        });
+        let runs = runs.collect();
         let has_offsets = !shared.has(Bug::SkipsOffsets);
         let todo = requests(batches, has_offsets, &mut shared.random);
         say!(
@@ -233,101 +299,36 @@ impl Committer {
             batches: batches.to_vec(),
             todo,
             tried: false,
-            offsets_sent: false,
-            produced: false,
+            standing: Standing::HasBatches,
             member,
+            began_ms: shared.broker.now_ms(),
+            is_held: false,
+            asked_ms: shared.broker.now_ms(),
+            computes_until_ms,
+            runs,
         });
         Ok(())
     }
+}
 
-    /// The next request of the transaction.
-    fn request(&mut self, id: &'static str, shared: &mut Shared) -> Result<(), Violation> {
-        let (Some(transaction), Some(client)) = (&mut self.transaction, &mut self.client) else {
-            return Ok(());
-        };
-        ensure(!client.spent, "I8", || {
-            format!("{id} calls a producer after an indefinite result")
-        })?;
-        let Some(stage) = transaction.todo.front().copied() else {
-            return Ok(());
-        };
-        if matches!(stage, Stage::Produce(_)) && !transaction.tried && shared.fault(20) {
-            // A delivery failed.
-            transaction.todo = VecDeque::from([Stage::End { commit: false }]);
-            return Ok(());
-        }
-        let request = Request {
-            transactional_id: id,
-            producer: client.producer,
-            body: transaction.body(stage, client),
-        };
-        let sent = shared.send(&request);
-        client.disturbed |= sent.is_twice && !shared.has(Bug::RetriesUnseen);
-        match (stage, sent.answer) {
-            (Stage::Offsets | Stage::End { .. }, None) if shared.random.one_in(2) => {
-                self.unanswered = matches!(stage, Stage::End { .. });
-                self.end(Err(indefinite(Code::OperationTimedOut)), shared);
-            }
-            // The client sends it again.
-            (_, None) => transaction.tried = true,
-            (_, Some(Err(Refusal::Concurrent))) => {}
-            (Stage::End { commit: true }, Some(Ok(()))) => {
-                shared.hits.transactions += 1;
-                self.end(Ok(()), shared);
-            }
-            (Stage::End { commit: false }, Some(Ok(()))) => {
-                shared.hit(Hit::Aborted);
-                let (step, error) = (STEP, KafkaError::MessageProduction(Code::MessageTimedOut));
-                self.end(Err(Attempt::Again { step, error }), shared);
-            }
-            (sent, Some(Ok(()))) => {
-                transaction.todo.pop_front();
-                transaction.tried = false;
-                match sent {
-                    Stage::Produce(place) => {
-                        transaction.produced = true;
-                        client.sequences[place] += transaction.count(place);
-                    }
-                    Stage::Offsets => transaction.offsets_sent = true,
-                    Stage::Add | Stage::AddOffsets | Stage::End { .. } => {}
-                }
-            }
-            (_, Some(Err(Refusal::IllegalGeneration | Refusal::UnknownMember))) => {
-                shared.hit(Hit::ZombieRefused);
-                transaction.todo = VecDeque::from([Stage::End { commit: false }]);
-            }
-            (_, Some(Err(Refusal::Fenced))) => {
-                shared.hit(Hit::Fenced);
-                self.end(Err(indefinite(Code::Fenced)), shared);
-            }
-            (_, Some(Err(_))) => self.end(Err(indefinite(Code::InvalidTransactionalState)), shared),
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, result: Result<(), Attempt>, shared: &mut Shared) {
-        say!(shared, "the transaction ends: {result:?}");
-        self.transaction = None;
-        let mut disturbed = false;
-        if let Some(client) = &mut self.client {
-            client.spent = matches!(result, Err(Attempt::Indefinite { .. }));
-            disturbed = client.disturbed;
-        }
-        if disturbed {
-            shared.hit(Hit::Disturbed);
-        }
-        self.core.on_attempt(result, disturbed, now(shared));
-        self.report(shared);
+/// What a worker may end for. Commits may fail for as long as they like (I17).
+fn ended(error: &CommitError) -> Result<Hit, Violation> {
+    match error {
+        CommitError::FencedOften { .. } => Ok(Hit::EndedFenced),
+        CommitError::Torn { .. } => Err(violation("I7", error.to_string())),
+        CommitError::Create(_)
+        | CommitError::Init { .. }
+        | CommitError::Thread(_)
+        | CommitError::LeftBehind { .. }
+        | CommitError::LeftOpen { .. }
+        | CommitError::TooLarge { .. }
+        | CommitError::Forbidden { .. }
+        | CommitError::ForbiddenId { .. }
+        | CommitError::Fenced { .. }
+        | CommitError::Offsets { .. } => Err(violation("I17", error.to_string())),
     }
 }
 
-const STEP: &str = "a step of the simulation";
-
-fn indefinite(code: Code) -> Attempt {
-    let (step, error) = (STEP, KafkaError::MessageProduction(code));
-    Attempt::Indefinite { step, error }
-}
-
-fn now(shared: &Shared) -> Duration {
+pub(crate) fn now(shared: &Shared) -> Duration {
     Duration::from_millis(shared.broker.now_ms())
 }

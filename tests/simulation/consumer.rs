@@ -1,22 +1,18 @@
 //! The consumer of a process: membership, rebalance hooks, and the feeding of queues. It does what
 //! `consume/` does on the poll thread, and what librdkafka does behind it.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use broker_model::Member;
-use foretell::consume::Assigned;
-use foretell::domain::{Epoch, PartitionId, RecordBatch};
+use foretell::consume::{Assigned, Feed};
+use foretell::domain::{Epoch, PartitionId};
 use foretell::ownership::Ownership;
 
 use crate::checks::Violation;
 use crate::hits::Hit;
 use crate::input::{PARTITIONS, id, index};
 use crate::shared::{GROUP, SESSION_TIMEOUT_MS, Shared, say};
-
-pub(crate) type Queue = Rc<RefCell<VecDeque<RecordBatch>>>;
 
 /// What a rebalance asks of the assigner.
 pub(crate) enum Rebalance {
@@ -32,7 +28,7 @@ pub(crate) enum PollCommand {
         partition: PartitionId,
         epoch: Epoch,
         at: i64,
-        queue: Queue,
+        feed: Box<Feed>,
     },
     /// What is held of a partition is not what is committed.
     Reassign {
@@ -41,10 +37,32 @@ pub(crate) enum PollCommand {
     },
 }
 
-struct Feed {
+/// Whether it is leaving the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    No,
+    /// To join it anew, as the next records of a partition are gone.
+    ToRejoin,
+    /// For good.
+    ToStop,
+    Left,
+}
+
+/// What the group has told it of its assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing yet, or that the last one is lost.
+    Out,
+    /// Nothing since it joined again.
+    Before,
+    Now,
+}
+
+/// A partition that it has been given.
+pub(crate) struct Part {
     epoch: Epoch,
     /// Where to read on, and whom for; `None` while it is restored.
-    flowing: Option<(i64, Queue)>,
+    pub(crate) flowing: Option<(i64, Box<Feed>)>,
 }
 
 /// A revocation that waits for the last commits.
@@ -57,30 +75,39 @@ struct Hook {
 pub(crate) struct Consumer {
     /// What librdkafka says of the membership.
     pub(crate) member: Member,
-    feeds: BTreeMap<usize, Feed>,
+    pub(crate) parts: BTreeMap<usize, Part>,
     hook: Option<Hook>,
     pub(crate) inbox: VecDeque<PollCommand>,
     cut_off_at_ms: Option<u64>,
-    /// Told to leave.
-    pub(crate) stopping: bool,
-    pub(crate) left: bool,
+    /// When the next heartbeat is due.
+    beats_at_ms: u64,
+    pub(crate) leaving: Leaving,
+    /// Whether gaps are skipped, since the process started.
+    pub(crate) skips_gaps: bool,
+    /// The next records of a partition are gone, and nothing is skipped: the worker ends.
+    pub(crate) is_at_gap: bool,
+    pub(crate) told: Told,
 }
 
+/// Heartbeats come at least so often.
+const HEARTBEAT_MS: u64 = 3_000;
+/// How long one may be late.
+const LATE_MS: u64 = 200;
 /// How long a revocation waits.
 const DRAIN_TIMEOUT_MS: u64 = 10_000;
-/// Batches in a queue.
-const QUEUE_MAX: usize = 6;
-
 impl Consumer {
     pub(crate) fn new() -> Self {
         Self {
             member: Member::NONE,
-            feeds: BTreeMap::new(),
+            parts: BTreeMap::new(),
             hook: None,
             inbox: VecDeque::new(),
             cut_off_at_ms: None,
-            stopping: false,
-            left: false,
+            beats_at_ms: 0,
+            leaving: Leaving::No,
+            skips_gaps: false,
+            is_at_gap: false,
+            told: Told::Out,
         }
     }
 
@@ -121,7 +148,12 @@ impl Consumer {
             .member
             .id
             .and_then(|id| shared.broker.group(GROUP).member(id));
-        let learns = self.member.id.is_some() && known.is_none() && shared.random.one_in(6);
+        let now_ms = shared.broker.now_ms();
+        if now_ms < self.beats_at_ms {
+            return false;
+        }
+        self.delay_heartbeat(shared);
+        let learns = self.member.id.is_some() && known.is_none();
         if learns {
             say!(
                 shared,
@@ -133,13 +165,22 @@ impl Consumer {
         learns
     }
 
+    pub(crate) fn delay_heartbeat(&mut self, shared: &mut Shared) {
+        self.beats_at_ms = shared.broker.now_ms() + shared.random.below(HEARTBEAT_MS);
+    }
+
+    /// No thread is kept from a heartbeat for long.
+    pub(crate) fn beats_late(&self, now_ms: u64) -> bool {
+        !self.is_cut_off() && now_ms >= self.beats_at_ms + LATE_MS
+    }
+
     /// One poll. `frozen` is true while the committer keeps ownership from ending.
     pub(crate) fn poll(
         &mut self,
         (ownership, frozen): (&Ownership, bool),
         shared: &mut Shared,
     ) -> Result<(bool, Option<Rebalance>), Violation> {
-        if self.left {
+        if self.leaving == Leaving::Left {
             return Ok((false, None));
         }
         if let Some(hook) = &self.hook {
@@ -154,7 +195,10 @@ impl Consumer {
             self.end_hook(ownership, shared);
             return Ok((true, None));
         }
-        if let Some(event) = self.obey((ownership, frozen), shared) {
+        // Whoever leaves the group does nothing else.
+        if self.leaving == Leaving::No
+            && let Some(event) = self.obey((ownership, frozen), shared)
+        {
             return Ok((true, Some(event)));
         }
         if self.is_cut_off() {
@@ -190,11 +234,11 @@ impl Consumer {
                     partition,
                     epoch,
                     at,
-                    queue,
+                    feed,
                 } => {
-                    let feed = self.feeds.get_mut(&index(partition));
-                    if let Some(feed) = feed.filter(|feed| feed.epoch == epoch) {
-                        feed.flowing = Some((at, queue));
+                    let part = self.parts.get_mut(&index(partition));
+                    if let Some(part) = part.filter(|part| part.epoch == epoch) {
+                        part.flowing = Some((at, feed));
                     }
                 }
                 // Ending an epoch waits for the commit that is under way.
@@ -210,11 +254,11 @@ impl Consumer {
                             partition,
                             epoch: ownership.acquire(partition),
                         };
-                        let feed = Feed {
+                        let part = Part {
                             epoch: assigned.epoch,
                             flowing: None,
                         };
-                        self.feeds.insert(index(partition), feed);
+                        self.parts.insert(index(partition), part);
                         return Some(Rebalance::Assigned(vec![assigned]));
                     }
                 }
@@ -229,23 +273,28 @@ impl Consumer {
         (ownership, frozen): (&Ownership, bool),
         shared: &mut Shared,
     ) -> (bool, Option<Rebalance>) {
-        if !self.feeds.is_empty() {
+        if !self.parts.is_empty() {
             if frozen {
                 return (false, None);
             }
             let lost: Vec<PartitionId> =
-                self.feeds.keys().map(|partition| id(*partition)).collect();
+                self.parts.keys().map(|partition| id(*partition)).collect();
             for partition in &lost {
                 ownership.release(*partition);
                 shared.hit(Hit::Lost);
             }
-            self.feeds.clear();
+            self.parts.clear();
+            self.told = Told::Out;
             self.member = Member::NONE;
             return (true, Some(Rebalance::Lost(lost)));
         }
-        if self.stopping {
-            self.left = true;
+        if self.leaving == Leaving::ToStop {
+            self.leaving = Leaving::Left;
         } else {
+            self.leaving = Leaving::No;
+            if self.told == Told::Now {
+                self.told = Told::Before;
+            }
             self.member = shared.join();
             say!(shared, "joined as {:?}", self.member);
         }
@@ -254,9 +303,10 @@ impl Consumer {
 
     fn rebalance(&mut self, ownership: &Ownership, shared: &mut Shared) -> Option<Rebalance> {
         let member = self.member.id?;
-        let had = self.feeds.keys().copied();
+        let leaves = self.leaving != Leaving::No;
+        let had = self.parts.keys().copied();
         let gone: Vec<usize> = had
-            .filter(|partition| self.stopping || !shared.is_wanted_by(*partition, member))
+            .filter(|partition| leaves || !shared.is_wanted_by(*partition, member))
             .collect();
         if !gone.is_empty() {
             let (sender, released) = sync_channel(1);
@@ -268,21 +318,24 @@ impl Consumer {
             for _ in &gone {
                 shared.hit(Hit::Revoked);
             }
+            self.told = Told::Now;
             let gone = gone.into_iter().map(id).collect();
             return Some(Rebalance::Revoked(gone, sender));
         }
-        if self.stopping {
-            self.left = true;
+        if leaves {
+            if self.leaving == Leaving::ToStop {
+                self.leaving = Leaving::Left;
+            }
             shared.throw_out(member);
             self.member = Member::NONE;
             return None;
         }
         let mut assigned = Vec::new();
         for partition in 0..PARTITIONS {
-            if !self.feeds.contains_key(&partition) && shared.take(partition, member) {
+            if !self.parts.contains_key(&partition) && shared.take(partition, member) {
                 let epoch = ownership.acquire(id(partition));
                 let flowing = None;
-                self.feeds.insert(partition, Feed { epoch, flowing });
+                self.parts.insert(partition, Part { epoch, flowing });
                 shared.hit(Hit::Assigned);
                 assigned.push(Assigned {
                     partition: id(partition),
@@ -290,7 +343,10 @@ impl Consumer {
                 });
             }
         }
-        (!assigned.is_empty()).then_some(Rebalance::Assigned(assigned))
+        // The first answer of the group is told even if it is no partition.
+        let is_news = !assigned.is_empty() || self.told != Told::Now;
+        self.told = Told::Now;
+        is_news.then_some(Rebalance::Assigned(assigned))
     }
 
     fn end_hook(&mut self, ownership: &Ownership, shared: &mut Shared) {
@@ -299,7 +355,7 @@ impl Consumer {
         };
         for partition in hook.partitions {
             ownership.release(id(partition));
-            self.feeds.remove(&partition);
+            self.parts.remove(&partition);
             if let Some(member) = self.member.id {
                 shared.give_up(partition, member);
             }
@@ -309,25 +365,15 @@ impl Consumer {
         shared.broker.group(GROUP).next_generation();
     }
 
-    fn fetch(&mut self, shared: &mut Shared) -> Result<bool, Violation> {
-        let mut any = false;
-        for (partition, feed) in &mut self.feeds {
-            let Some((position, queue)) = &mut feed.flowing else {
-                continue;
-            };
-            if queue.borrow().len() >= QUEUE_MAX || shared.random.one_in(4) {
-                continue;
-            }
-            let most = 1 + shared.random.index(6);
-            let (batch, next) = shared
-                .setup
-                .read(&shared.broker, *partition, (*position, most))?;
-            *position = next;
-            if !batch.is_empty() {
-                queue.borrow_mut().push_back(batch);
-                any = true;
-            }
-        }
-        Ok(any)
+    /// Partitions that nothing is read of, and those that flow, with their epochs; none that a hook gives up.
+    pub(crate) fn assigned(&self) -> impl Iterator<Item = (PartitionId, Epoch, bool)> {
+        let hook = self.hook.as_ref();
+        let goes =
+            move |partition: &usize| hook.is_some_and(|hook| hook.partitions.contains(partition));
+        let parts = self
+            .parts
+            .iter()
+            .filter(move |(partition, _)| !goes(partition));
+        parts.map(|(partition, part)| (id(*partition), part.epoch, part.flowing.is_some()))
     }
 }

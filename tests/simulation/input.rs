@@ -1,19 +1,20 @@
-//! The input of a seed, and the straight run over it that everything is compared with.
+//! The input of a seed, and what comes of its records.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use broker_model::{Broker, Partition};
+use broker_model::{Broker, Partition, Refusal, Visible};
 use foretell::decode::{
     Decoder, DecoderConfig, Projection, VALUE_BYTES_MAX, WireFormat, WriterSchema,
 };
 use foretell::domain::{NextOffset, Offset, Outcome, PartitionId, Record, RecordBatch, Timestamp};
 use foretell::partition::{DEADLINE_HEADER, Folded, Lineage, Step, Stepped, deadline};
-use foretell::produce::Destination;
+use foretell::produce::{
+    Destination, GAP_END_HEADER, Output, SOURCE_OFFSET_HEADER, SOURCE_PARTITION_HEADER,
+};
 use foretell::window::{Table, WindowConfig};
 
-use crate::checks::Violation;
 use crate::records::{self, Mood, Random};
 
 pub(crate) const PARTITIONS: usize = 3;
@@ -100,12 +101,9 @@ impl Setup {
         }
     }
 
-    pub(crate) fn fresh_step(&self) -> Step {
-        let lineage = Lineage {
-            config_hash: self.config_hash,
-            start: NextOffset::ZERO,
-            whole_from: NextOffset::ZERO,
-        };
+    /// Empty windows that begin at an offset.
+    pub(crate) fn fresh_step(&self, start: NextOffset) -> Step {
+        let lineage = Lineage::beginning_at(start, self.config_hash);
         Step::new(self.decoder.clone(), Table::new(self.windows), lineage)
     }
 
@@ -115,9 +113,23 @@ impl Setup {
         broker: &Broker<Rec>,
         partition: usize,
         (from, most): (i64, usize),
-    ) -> Result<(RecordBatch, i64), Violation> {
-        let log = broker.log(input(partition))?;
-        let seen = log.read_committed(from, most)?;
+    ) -> Result<(RecordBatch, i64), Refusal> {
+        let seen = broker.log(input(partition))?.read_committed(from, most)?;
+        Ok(self.batch(partition, seen))
+    }
+
+    /// What a reader must not be given.
+    pub(crate) fn read_uncommitted(
+        &self,
+        broker: &Broker<Rec>,
+        partition: usize,
+        (from, most): (i64, usize),
+    ) -> Result<(RecordBatch, i64), Refusal> {
+        let seen = broker.log(input(partition))?.read_uncommitted(from, most)?;
+        Ok(self.batch(partition, seen))
+    }
+
+    fn batch(&self, partition: usize, seen: Visible<'_, Rec>) -> (RecordBatch, i64) {
         let mut batch = RecordBatch::default();
         for (offset, record) in seen.records {
             let Rec::In(item) = record else { continue };
@@ -130,7 +142,7 @@ impl Setup {
             let key = Some(item.series.as_bytes());
             batch.push(at, key, item.value.as_deref(), header);
         }
-        Ok((batch, seen.next))
+        (batch, seen.next)
     }
 }
 
@@ -278,6 +290,32 @@ pub(crate) fn make(
     }
 }
 
+/// An output as the cluster keeps it. The record of a gap has no value, and says all in its headers.
+pub(crate) fn kept(output: &Output<'_>) -> Box<[u8]> {
+    if !output.value.is_empty() {
+        return output.value.into();
+    }
+    let number = |wanted: &str| {
+        let mut headers = output.headers();
+        let (_, text) = headers.find(|(name, _)| *name == wanted).unwrap();
+        std::str::from_utf8(text.unwrap()).unwrap().parse().unwrap()
+    };
+    let partition = usize::try_from(number(SOURCE_PARTITION_HEADER)).unwrap();
+    gap_record(
+        partition,
+        (number(SOURCE_OFFSET_HEADER), number(GAP_END_HEADER)),
+    )
+}
+
+/// What is kept of the record of a gap.
+pub(crate) fn gap_record(partition: usize, (from, to): (i64, i64)) -> Box<[u8]> {
+    let mut value = vec![u8::try_from(partition).unwrap()];
+    value.extend_from_slice(&from.to_le_bytes());
+    value.extend_from_slice(b"gap");
+    value.extend_from_slice(&to.to_le_bytes());
+    value.into()
+}
+
 /// Where an output goes: forecasts by their series, whose name ends the value.
 pub(crate) fn place(destination: Destination, value: &[u8]) -> usize {
     match destination {
@@ -290,85 +328,4 @@ pub(crate) fn place(destination: Destination, value: &[u8]) -> usize {
 pub(crate) fn source(value: &[u8]) -> (usize, i64) {
     let offset = value[1..9].try_into().unwrap();
     (usize::from(value[0]), i64::from_le_bytes(offset))
-}
-
-/// An output of the straight run.
-#[derive(Debug)]
-pub(crate) struct Expected {
-    pub(crate) offset: i64,
-    pub(crate) value: Vec<u8>,
-    /// Its record says until when it is wanted.
-    pub(crate) may_expire: bool,
-}
-
-/// One uninterrupted run over a partition.
-#[derive(Debug)]
-pub(crate) struct Straight {
-    pub(crate) step: Step,
-    pub(crate) position: i64,
-    /// The state at each position: checksum and stream time, and how many records lie before.
-    states: Vec<(u64, Option<Timestamp>, u64)>,
-    pub(crate) outputs: [Vec<Expected>; OUTPUTS],
-}
-
-impl Straight {
-    pub(crate) fn new(setup: &Setup) -> Self {
-        let step = setup.fresh_step();
-        Self {
-            states: vec![(0, None, 0)],
-            step,
-            position: 0,
-            outputs: Default::default(),
-        }
-    }
-
-    /// Goes on over what has become visible.
-    pub(crate) fn advance(
-        &mut self,
-        setup: &Setup,
-        broker: &Broker<Rec>,
-        partition: usize,
-    ) -> Result<(), Violation> {
-        let from = (self.position, usize::MAX);
-        let (batch, end) = setup.read(broker, partition, from)?;
-        for record in batch.iter() {
-            self.fill(record.offset.get());
-            let stepped = self.step.fold(&record, None);
-            let made = make((&self.step, &stepped), &record, partition, None);
-            if let Some((destination, value)) = made.output {
-                let may_expire =
-                    destination == Destination::Forecasts && deadline(&record).is_some();
-                self.outputs[place(destination, &value)].push(Expected {
-                    offset: record.offset.get(),
-                    value,
-                    may_expire,
-                });
-            }
-            let windows = self.step.windows();
-            let records = self.states[self.states.len() - 1].2 + 1;
-            self.states
-                .push((windows.checksum(), windows.stream_time(), records));
-        }
-        self.fill(end);
-        self.position = end;
-        Ok(())
-    }
-
-    /// Nothing happens to the state where there is no record.
-    fn fill(&mut self, position: i64) {
-        let last = self.states[self.states.len() - 1];
-        self.states
-            .resize(usize::try_from(position).unwrap() + 1, last);
-    }
-
-    /// Checksum and stream time at a position; `None` beyond what is stable.
-    pub(crate) fn state_at(&self, position: NextOffset) -> Option<(u64, Option<Timestamp>)> {
-        let at = self.states.get(usize::try_from(position.get()).unwrap());
-        at.map(|(checksum, time, _)| (*checksum, *time))
-    }
-
-    /// Records below a position.
-    pub(crate) fn records_below(&self, position: NextOffset) -> u64 {
-        self.states[usize::try_from(position.get()).unwrap()].2
-    }
 }

@@ -3,18 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 
+use foretell::consume::QueueReceiver;
 use foretell::domain::{
-    Epoch, NextOffset, Outcome, OutcomeCounts, PartitionId, RecordBatch, Timestamp,
+    Epoch, NextOffset, Outcome, OutcomeCounts, PartitionId, Record, RecordBatch, Timestamp,
 };
 use foretell::partition::{Step, deadline};
-use foretell::produce::{CommitterInput, OutputBatch, Taken};
+use foretell::produce::{CommitterInput, OutputBatch};
 use foretell::snapshot::About;
 use foretell::telemetry::Progress;
 use foretell::window::{ImageHead, SeriesColumns, Table};
 
 use crate::bugs::Bug;
 use crate::checks::{Violation, ensure};
-use crate::consumer::Queue;
+use crate::door::Door;
 use crate::hits::Hit;
 use crate::input::{index, input, make};
 use crate::shared::{GROUP, Shared, say};
@@ -39,11 +40,21 @@ pub(crate) struct Serving {
     pub(crate) epoch: Epoch,
     pub(crate) step: Step,
     pub(crate) position: NextOffset,
-    pub(crate) queue: Queue,
+    /// The straight run that this is.
+    run: usize,
+    queue: QueueReceiver,
     current: Option<(RecordBatch, usize)>,
     progress: Progress,
     cut: Cut,
     cut_at: NextOffset,
+}
+
+/// What came of a partition's part in a round.
+enum Part {
+    Nothing,
+    Made(Box<OutputBatch>),
+    /// A bug: its state may be anything.
+    Panicked,
 }
 
 enum Cut {
@@ -56,6 +67,7 @@ enum Cut {
 /// A snapshot that is being made.
 pub(crate) struct Image {
     about: About,
+    run: usize,
     head: ImageHead,
     columns: Vec<SeriesColumns>,
 }
@@ -68,27 +80,31 @@ pub(crate) struct Lane {
     pub(crate) kept: Vec<Kept>,
     /// Handed over to be stored.
     pub(crate) uploads: VecDeque<Image>,
+    /// Partitions whose work has panicked, on their way to be assigned anew.
+    pub(crate) fallen: Vec<(PartitionId, Epoch)>,
+    /// What the last round made and there was no room for yet; nothing else is done meanwhile.
+    outbox: VecDeque<OutputBatch>,
 }
 
-/// Output batches that wait for the committer.
-const INBOX_MAX: usize = 6;
 /// Bytes that are copied between two rounds: a series or two.
 const PIECE_BYTES: usize = 128;
 
 impl Serving {
     pub(crate) fn new(
         (partition, epoch): (PartitionId, Epoch),
-        (step, position): (Step, NextOffset),
-        queue: Queue,
+        (step, position, run): (Step, NextOffset, usize),
+        queue: QueueReceiver,
+        progress: Progress,
     ) -> Self {
         Self {
             partition,
             epoch,
             step,
             position,
+            run,
             queue,
             current: None,
-            progress: Progress::at(position),
+            progress,
             cut: Cut::None,
             cut_at: position,
         }
@@ -97,18 +113,23 @@ impl Serving {
     fn next(&mut self) -> Option<(RecordBatch, usize)> {
         match self.current.take() {
             Some(current) => Some(current),
-            None => Some((self.queue.borrow_mut().pop_front()?, 0)),
+            None => Some((self.queue.take()?, 0)),
         }
     }
 }
 
 impl Lane {
     /// Handles one command, or makes one round.
-    pub(crate) fn work(
-        &mut self,
-        committer: &mut VecDeque<CommitterInput>,
-        shared: &mut Shared,
-    ) -> Result<bool, Violation> {
+    pub(crate) fn work(&mut self, door: &mut Door, shared: &mut Shared) -> Result<bool, Violation> {
+        if let Some(batch) = self.outbox.pop_front() {
+            let back = door.offer(batch, shared.has(Bug::KeepsRoom))?;
+            let is_through = back.is_none();
+            if let Some(waits) = back {
+                self.outbox.push_front(waits);
+                shared.hits.add(Hit::NoRoom);
+            }
+            return Ok(is_through);
+        }
         if let Some(command) = self.inbox.pop_front() {
             match command {
                 LaneCommand::Serve(serving) => self.servings.push(*serving),
@@ -122,7 +143,8 @@ impl Lane {
                             windows,
                         });
                     }
-                    committer.push_back(CommitterInput::Released {
+                    // There is always room for it: it has no bytes.
+                    door.inbox.push_back(CommitterInput::Released {
                         partition,
                         released,
                     });
@@ -131,17 +153,27 @@ impl Lane {
             }
             return Ok(true);
         }
-        if committer.len() >= INBOX_MAX {
-            return Ok(false);
-        }
-        let mut any = false;
         for serving in &mut self.servings {
-            if let Some(batch) = round(serving, shared)? {
-                committer.push_back(CommitterInput::Batch(Box::new(batch), Taken::default()));
-                any = true;
+            match round(serving, shared)? {
+                Part::Nothing => {}
+                Part::Made(batch) => self.outbox.push_back(*batch),
+                Part::Panicked => self.fallen.push((serving.partition, serving.epoch)),
             }
         }
-        Ok(any)
+        for (partition, _) in self.fallen.clone() {
+            drop(self.forget(partition));
+        }
+        Ok(!self.outbox.is_empty() || !self.fallen.is_empty())
+    }
+
+    pub(crate) fn serves(&self, partition: PartitionId, epoch: Epoch) -> bool {
+        let mut servings = self.servings.iter();
+        servings.any(|one| (one.partition, one.epoch) == (partition, epoch))
+    }
+
+    /// Nothing waits in it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.inbox.is_empty() && self.outbox.is_empty()
     }
 
     fn forget(&mut self, partition: PartitionId) -> Option<Serving> {
@@ -180,6 +212,7 @@ impl Lane {
                         partition: serving.partition,
                         metadata,
                     },
+                    run: serving.run,
                     head: step.begin_cut(serving.position),
                     columns: Vec::new(),
                 }));
@@ -216,6 +249,7 @@ impl Lane {
     pub(crate) fn upload(&mut self, shared: &mut Shared) -> Result<bool, Violation> {
         let Some(Image {
             about,
+            run,
             head,
             columns,
         }) = self.uploads.pop_front()
@@ -234,7 +268,14 @@ impl Lane {
         ensure(position.get() <= committed, "I6", || {
             format!("a snapshot of {partition} at {position} is stored, committed is {committed}")
         })?;
-        let expected = shared.straight[partition].state_at(position);
+        let copied: usize = columns.iter().map(|piece| piece.last_change.len()).sum();
+        ensure(copied == head.series, "I15", || {
+            format!(
+                "{copied} series were copied of the {} of {partition}",
+                head.series
+            )
+        })?;
+        let expected = shared.straight[partition].get(run).state_at(position);
         ensure(
             expected == Some((head.checksum, head.stream_time)),
             "I6",
@@ -257,7 +298,7 @@ impl Lane {
 }
 
 /// Takes some records of a partition and makes an output batch of them.
-fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Option<OutputBatch>, Violation> {
+fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Part, Violation> {
     let partition = index(serving.partition);
     let most = 1 + shared.random.index(8);
     let from = serving.position;
@@ -270,17 +311,17 @@ fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Option<OutputBatc
             break;
         };
         let record = records.get(at);
-        ensure(!serving.position.is_past(record.offset), "I1", || {
-            format!(
-                "record {partition}/{} after position {}",
-                record.offset, serving.position
-            )
-        })?;
+        is_next(serving, &record, shared)?;
         taken += 1;
         serving.position = record.offset.next();
         batch.newest = batch.newest.max(record.timestamp);
         let expired = || deadline(&record).is_some_and(|deadline| deadline < Timestamp(now));
-        if shared.has(Bug::ExpiryTouchesState) && expired() {
+        if shared.panics(partition, record.offset.get()) {
+            shared.hit(Hit::Panicked);
+            if !shared.has(Bug::SurvivesPanic) {
+                return Ok(Part::Panicked);
+            }
+        } else if shared.has(Bug::ExpiryTouchesState) && expired() {
             counts.add(Outcome::Expired);
         } else {
             let stepped = serving.step.fold(&record, None);
@@ -301,14 +342,42 @@ fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Option<OutputBatc
         }
     }
     if taken == 0 {
-        return Ok(None);
+        return Ok(Part::Nothing);
     }
     shared.hits.records += counts.total();
     batch.to = serving.position;
     batch.metadata = serving.step.metadata(serving.position).encode();
     batch.outcomes = counts;
     batch.progress = serving.progress.clone();
-    let straight = &shared.straight[partition];
+    is_straight(serving, (from, &batch), shared)?;
+    Ok(Part::Made(Box::new(batch)))
+}
+
+/// I1 and I11: records come in order, and are committed.
+fn is_next(serving: &Serving, record: &Record<'_>, shared: &Shared) -> Result<(), Violation> {
+    let partition = index(serving.partition);
+    let offset = record.offset;
+    ensure(!serving.position.is_past(offset), "I1", || {
+        format!(
+            "record {partition}/{offset} after position {}",
+            serving.position
+        )
+    })?;
+    let log = shared.broker.log(input(partition))?;
+    ensure(log.is_committed(offset.get()), "I11", || {
+        format!("record {partition}/{offset} is folded and not committed")
+    })
+}
+
+/// I14 and I12: all records are accounted for, and the state is the straight run's.
+fn is_straight(
+    serving: &Serving,
+    (from, batch): (NextOffset, &OutputBatch),
+    shared: &Shared,
+) -> Result<(), Violation> {
+    let partition = index(serving.partition);
+    let counts = &batch.outcomes;
+    let straight = shared.straight[partition].get(serving.run);
     let lie_between = straight.records_below(batch.to) - straight.records_below(from);
     ensure(counts.total() == lie_between, "I14", || {
         format!(
@@ -325,6 +394,5 @@ fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Option<OutputBatc
             "the state of {partition} at {} is not the straight run's",
             batch.to
         )
-    })?;
-    Ok(Some(batch))
+    })
 }

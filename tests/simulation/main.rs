@@ -2,6 +2,8 @@
 //! cluster (docs/exactly-once.md, "Simulation").
 
 #[cfg(test)]
+mod assigner;
+#[cfg(test)]
 mod bugs;
 #[cfg(test)]
 mod checks;
@@ -12,6 +14,10 @@ mod commit;
 #[cfg(test)]
 mod consumer;
 #[cfg(test)]
+mod door;
+#[cfg(test)]
+mod fetch;
+#[cfg(test)]
 mod group;
 #[cfg(test)]
 mod hits;
@@ -20,13 +26,19 @@ mod input;
 #[cfg(test)]
 mod lane;
 #[cfg(test)]
+mod mishaps;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod ready;
+#[cfg(test)]
 #[expect(dead_code, reason = "the tests of the windows use all of it")]
 #[path = "../window_fold/records.rs"]
 mod records;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
@@ -35,6 +47,10 @@ mod runs;
 mod shared;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod straight;
+#[cfg(test)]
+mod transaction;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

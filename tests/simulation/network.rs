@@ -26,6 +26,8 @@ pub(crate) enum Body {
     Offsets {
         member: Member,
         offsets: Vec<(usize, Committed)>,
+        /// The straight runs that they are of; no broker sees them.
+        runs: Vec<(usize, usize)>,
     },
     End {
         commit: bool,
@@ -104,7 +106,9 @@ impl Shared {
                 self.broker.produce(id, producer, at, records)
             }
             Body::AddOffsets => self.broker.add_offsets(id, producer, GROUP),
-            Body::Offsets { member, offsets } => {
+            Body::Offsets {
+                member, offsets, ..
+            } => {
                 let offsets = offsets.iter();
                 let offsets = offsets.map(|(partition, at)| (input(*partition), at.clone()));
                 self.broker
@@ -113,7 +117,40 @@ impl Shared {
             Body::End { commit } => self.broker.end_transaction(id, producer, *commit),
         };
         say!(self, "broker: {id} {producer:?} {body:?} -> {answer:?}");
+        if answer.is_ok() {
+            self.obeyed(body);
+        }
         answer
+    }
+
+    /// I4: nobody moves the offset of a partition but its owner. The broker does not look.
+    fn obeyed(&mut self, body: &Body) {
+        match body {
+            Body::Offsets {
+                member,
+                offsets,
+                runs,
+            } => {
+                for (partition, run) in runs {
+                    self.checks.said[*partition] = Some(*run);
+                }
+                let owners = &self.owners;
+                let is_theirs = |(partition, _): &&(usize, Committed)| {
+                    member.id.is_some() && owners[*partition] == member.id
+                };
+                let stranger = offsets.iter().find(|one| !is_theirs(one));
+                if let Some((partition, _)) = stranger {
+                    let owner = owners[*partition];
+                    self.breaks(
+                        "I4",
+                        format!("{member:?} committed partition {partition} of {owner:?}"),
+                    );
+                }
+            }
+            // What it decides is looked at, though nothing of it is written yet.
+            Body::End { .. } => self.touched = true,
+            Body::Add(_) | Body::Produce { .. } | Body::AddOffsets => {}
+        }
     }
 
     /// A request that is late arrives.

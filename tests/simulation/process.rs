@@ -1,25 +1,22 @@
 //! A worker process: the threads of the product as actors that take turns, each with the product's own
 //! decisions and its queues.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use broker_model::MemberId;
 use foretell::domain::PartitionId;
 use foretell::ownership::Ownership;
-use foretell::partition::{Assignment, AssignmentCommand, AssignmentEvent, Restored};
-use foretell::produce::{CommitterInput, OutputBatch, Taken};
+use foretell::partition::{Assignment, Panics};
 
-use crate::checks::{Violation, ensure};
+use crate::assigner::AssignerInput;
+use crate::bugs::Bug;
+use crate::checks::Violation;
 use crate::commit::{Committer, Standing, Turn};
-use crate::consumer::{Consumer, PollCommand, Rebalance};
+use crate::consumer::{Consumer, Leaving, PollCommand};
 use crate::hits::Hit;
-use crate::input::index;
-use crate::lane::{Kept, Lane, LaneCommand, Serving};
-use crate::restore::Restores;
+use crate::lane::{Kept, Lane};
+use crate::restore::{Restores, Restoring};
 use crate::shared::{Shared, say};
 
 const LANES: usize = 2;
@@ -36,30 +33,23 @@ pub(crate) enum Life {
     Gone,
 }
 
-/// What arrives at the assigner.
-enum AssignerInput {
-    Rebalance(Rebalance),
-    Restored(Box<Restored>),
-    Kept(Box<Kept>),
-}
-
-/// Windows are kept for so long.
-const KEPT_FOR_MS: u64 = 60_000;
-
 pub(crate) struct Process {
     /// The transactional id.
     pub(crate) id: &'static str,
     pub(crate) life: Life,
     pub(crate) paused: bool,
-    ownership: Ownership,
-    consumer: Consumer,
-    assignment: Assignment,
-    assigner: VecDeque<AssignerInput>,
+    pub(crate) ownership: Ownership,
+    pub(crate) consumer: Consumer,
+    pub(crate) assignment: Assignment,
+    pub(crate) assigner: VecDeque<AssignerInput>,
     /// Windows of partitions that were revoked, and until when.
-    keeping: BTreeMap<PartitionId, (u64, Kept)>,
-    restores: Restores,
-    lanes: [Lane; LANES],
-    committer: Committer,
+    pub(crate) keeping: BTreeMap<PartitionId, (u64, Kept)>,
+    pub(crate) restores: Restores,
+    pub(crate) lanes: [Lane; LANES],
+    pub(crate) committer: Committer,
+    panics: BTreeMap<PartitionId, Panics>,
+    /// Not ready, as commits fail.
+    pub(crate) is_failing: bool,
     pub(crate) interval_ms: u64,
 }
 
@@ -91,6 +81,8 @@ impl Process {
             restores: Restores::default(),
             lanes: [(); LANES].map(|()| Lane::default()),
             committer: Committer::new(Duration::from_millis(interval_ms)),
+            panics: BTreeMap::new(),
+            is_failing: false,
             interval_ms,
         }
     }
@@ -131,7 +123,44 @@ impl Process {
     }
 
     pub(crate) fn stop(&mut self) {
-        self.consumer.stopping = true;
+        self.consumer.leaving = Leaving::ToStop;
+    }
+
+    /// It stands still.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+        self.committer.hold();
+    }
+
+    /// It goes on, and the answer to its next heartbeat may take its time.
+    pub(crate) fn go_on(&mut self, shared: &mut Shared) {
+        self.paused = false;
+        self.consumer.delay_heartbeat(shared);
+        say!(shared, "{}: goes on", self.id);
+    }
+
+    /// Time passes in which it does nothing.
+    pub(crate) fn hold(&mut self) {
+        self.committer.hold();
+    }
+
+    /// The thread of it that comes first, if one has been kept waiting for too long.
+    pub(crate) fn kept_waiting(&self, now_ms: u64) -> Option<Actor> {
+        if !self.is_up() {
+            None
+        } else if self.committer.is_kept_waiting(now_ms) {
+            Some(Actor::Committer)
+        } else {
+            let is_late = self.consumer.beats_late(now_ms);
+            is_late.then_some(Actor::Heartbeat)
+        }
+    }
+
+    /// It ends by itself, for this.
+    pub(crate) fn end(&mut self, cause: Hit, shared: &mut Shared) {
+        say!(shared, "{}: ends by itself", self.id);
+        shared.hit(cause);
+        *self = Self::new(self.id, Life::Down, self.interval_ms);
     }
 
     /// Starts it, once the coordinator lets its producer.
@@ -139,6 +168,9 @@ impl Process {
         let initialised = self.committer.initialise(self.id, shared);
         if initialised {
             self.life = Life::Running;
+            let skips = shared.profile.skips_gaps || shared.has(Bug::SkipsUnasked);
+            self.restores.skips_gaps = skips;
+            self.consumer.skips_gaps = skips;
         }
         initialised
     }
@@ -152,26 +184,16 @@ impl Process {
                 if let Some(event) = event {
                     self.assigner.push_back(AssignerInput::Rebalance(event));
                 }
+                if self.consumer.is_at_gap {
+                    self.end(Hit::EndedAtGap, shared);
+                }
                 self.end_if_done();
                 Ok(worked)
             }
             Actor::Heartbeat => Ok(self.consumer.heartbeat(shared)),
             Actor::Assigner => self.assign(shared),
-            Actor::Restore => {
-                let restored = self.restores.work(&self.ownership, shared)?;
-                let worked = restored.is_some();
-                let restored = restored.into_iter().flatten();
-                self.assigner
-                    .extend(restored.map(|one| AssignerInput::Restored(Box::new(one))));
-                Ok(worked)
-            }
-            Actor::Lane(lane) => {
-                let worked = self.lanes[lane].work(&mut self.committer.inbox, shared)?;
-                let kept = self.lanes[lane].kept.drain(..);
-                let kept = kept.map(|one| AssignerInput::Kept(Box::new(one)));
-                self.assigner.extend(kept);
-                Ok(worked)
-            }
+            Actor::Restore => self.restore(shared),
+            Actor::Lane(lane) => self.lane(lane, shared),
             Actor::Snapshot(lane) => Ok(self.lanes[lane].snapshot(shared)),
             Actor::Upload(lane) => self.lanes[lane].upload(shared),
             Actor::Committer => {
@@ -183,142 +205,56 @@ impl Process {
                 self.consumer
                     .inbox
                     .extend(self.committer.reassigned.drain(..));
-                if turn == Turn::Ended {
-                    shared.hit(Hit::Ended);
-                    *self = Self::new(self.id, Life::Down, self.interval_ms);
+                if let Turn::Ended(cause) = turn {
+                    self.end(cause, shared);
                 }
                 Ok(turn != Turn::Nothing)
             }
         }
     }
 
+    fn restore(&mut self, shared: &mut Shared) -> Result<bool, Violation> {
+        let Some(given) = self.restores.work(&self.ownership, shared)? else {
+            return Ok(false);
+        };
+        for one in given {
+            match one {
+                Restoring::Ready(ready) => self.assigner.push_back(AssignerInput::Restored(ready)),
+                Restoring::Failed => self.assigner.push_back(AssignerInput::Failed),
+                Restoring::Emitted(batch) => {
+                    let _no_room = self.committer.door.offer(*batch, false)?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn lane(&mut self, lane: usize, shared: &mut Shared) -> Result<bool, Violation> {
+        let worked = self.lanes[lane].work(&mut self.committer.door, shared)?;
+        let kept = self.lanes[lane].kept.drain(..);
+        let kept = kept.map(|one| AssignerInput::Kept(Box::new(one)));
+        self.assigner.extend(kept);
+        for (partition, epoch) in std::mem::take(&mut self.lanes[lane].fallen) {
+            let panics = self.panics.entry(partition).or_default();
+            if !panics.bear(shared.instant()) {
+                self.end(Hit::EndedByPanics, shared);
+                break;
+            }
+            let command = PollCommand::Reassign { partition, epoch };
+            self.consumer.inbox.push_back(command);
+        }
+        Ok(worked)
+    }
+
     /// A process that was told to stop ends once it has left the group and all is committed.
     fn end_if_done(&mut self) {
-        let quiet = |lane: &Lane| lane.inbox.is_empty();
-        if self.consumer.left && self.assigner.is_empty() && self.lanes.iter().all(quiet) {
+        let is_quiet = self.lanes.iter().all(Lane::is_quiet);
+        if self.consumer.leaving == Leaving::Left && self.assigner.is_empty() && is_quiet {
             self.committer.close();
             if self.committer.standing() == Standing::Idle {
                 self.life = Life::Down;
             }
         }
-    }
-
-    fn assign(&mut self, shared: &mut Shared) -> Result<bool, Violation> {
-        let Some(input) = self.assigner.pop_front() else {
-            return Ok(false);
-        };
-        let mut token = None;
-        let mut restored = None;
-        let event = match input {
-            AssignerInput::Rebalance(Rebalance::Assigned(assigned)) => {
-                AssignmentEvent::Assigned(assigned)
-            }
-            AssignerInput::Rebalance(Rebalance::Revoked(partitions, held)) => {
-                token = Some(held);
-                AssignmentEvent::Revoked(partitions)
-            }
-            AssignerInput::Rebalance(Rebalance::Lost(partitions)) => {
-                AssignmentEvent::Lost(partitions)
-            }
-            AssignerInput::Kept(kept) => {
-                if !self.assignment.has(kept.partition) {
-                    let until = shared.broker.now_ms() + KEPT_FOR_MS;
-                    self.keeping.insert(kept.partition, (until, *kept));
-                }
-                return Ok(true);
-            }
-            AssignerInput::Restored(one) => {
-                let event = AssignmentEvent::Restored {
-                    assigned: one.assigned,
-                    commits_start: one.opening.is_some(),
-                };
-                restored = Some(*one);
-                event
-            }
-        };
-        let commands = self.assignment.apply(event);
-        if commands.is_empty() && restored.is_some() {
-            shared.hit(Hit::RestoreStale);
-        }
-        for command in commands {
-            say!(shared, "{}: {command:?}", self.id);
-            self.obey(command, (&mut restored, token.as_ref()), shared)?;
-        }
-        Ok(true)
-    }
-
-    fn obey(
-        &mut self,
-        command: AssignmentCommand,
-        (restored, token): (&mut Option<Restored>, Option<&SyncSender<()>>),
-        shared: &mut Shared,
-    ) -> Result<(), Violation> {
-        match command {
-            AssignmentCommand::Restore(assigned) => {
-                let now = shared.broker.now_ms();
-                let kept = self.keeping.remove(&assigned.partition);
-                let kept = kept.filter(|(until, _)| *until > now);
-                self.restores.begin(assigned, kept.map(|(_, kept)| kept));
-            }
-            AssignmentCommand::CommitStart(assigned) => {
-                if let Some(restored) = restored {
-                    let at = restored.position;
-                    let mut start = OutputBatch::new(assigned.partition, assigned.epoch, at);
-                    start.metadata = restored.step.metadata(at).encode();
-                    let input = CommitterInput::Batch(Box::new(start), Taken::default());
-                    self.committer.inbox.push_back(input);
-                }
-            }
-            AssignmentCommand::Serve { assigned, lane } => {
-                if let Some(restored) = restored.take() {
-                    self.installed(&restored, shared)?;
-                    let Restored { step, position, .. } = restored;
-                    let queue = Rc::new(RefCell::new(VecDeque::new()));
-                    let key = (assigned.partition, assigned.epoch);
-                    let serving = Serving::new(key, (step, position), Rc::clone(&queue));
-                    let serving = LaneCommand::Serve(Box::new(serving));
-                    self.lanes[lane].inbox.push_back(serving);
-                    self.consumer.inbox.push_back(PollCommand::Serve {
-                        partition: assigned.partition,
-                        epoch: assigned.epoch,
-                        at: position.get(),
-                        queue,
-                    });
-                }
-            }
-            AssignmentCommand::Release { partition, lane } => {
-                if let Some(token) = token {
-                    let release = LaneCommand::Release(partition, token.clone());
-                    self.lanes[lane].inbox.push_back(release);
-                }
-            }
-            AssignmentCommand::Discard { partition, lane } => {
-                self.lanes[lane]
-                    .inbox
-                    .push_back(LaneCommand::Discard(partition));
-            }
-        }
-        Ok(())
-    }
-
-    /// I5: the state that is installed is the one at the committed offset.
-    fn installed(&self, restored: &Restored, shared: &mut Shared) -> Result<(), Violation> {
-        let Restored {
-            assigned,
-            step,
-            position,
-            opening: _,
-        } = restored;
-        if !self.ownership.holds(assigned.partition, assigned.epoch) {
-            return Ok(());
-        }
-        let partition = index(assigned.partition);
-        let windows = step.windows();
-        let found = Some((windows.checksum(), windows.stream_time()));
-        let expected = shared.straight[partition].state_at(*position);
-        ensure(found == expected, "I5", || {
-            format!("the state of {partition} restored at {position} is not the straight run's")
-        })
     }
 
     /// It dies; what it was doing is counted.

@@ -4,37 +4,69 @@ use std::collections::VecDeque;
 
 use broker_model::Committed;
 use foretell::consume::Assigned;
-use foretell::domain::NextOffset;
-use foretell::domain::RecordBatch;
+use foretell::domain::{Epoch, NextOffset, PartitionId};
 use foretell::ownership::Ownership;
-use foretell::partition::{
-    AtHand, Finding, Fresh, Opening, RebuildPlan, Rebuilt, Restored, Sources, rebuild_from,
-};
+use foretell::partition::{Opening, Restored, Standing, standing};
+use foretell::produce::{Gap, OutputBatch, SourceRange};
 
 use crate::bugs::Bug;
-use crate::checks::{Violation, ensure, violation};
+use crate::checks::{Violation, violation};
 use crate::hits::Hit;
-use crate::input::{index, next};
+use crate::input::{index, input, next};
 use crate::lane::Kept;
-use crate::shared::{Shared, say};
+use crate::replay::{Replayed, replay};
+use crate::shared::Shared;
+use crate::straight::Origin;
 
 enum Stage {
     /// Kafka is asked where the group stands.
     Ask,
-    Replay(Option<Committed>),
+    Replay(Found),
     /// The state is there and has not been handed over.
-    Done(Box<Restored>),
+    Done(Box<Ready>),
+    /// It cannot be taken over.
+    Failed,
+}
+
+/// Where the group stands.
+pub(crate) struct Found {
+    pub(crate) committed: Committed,
+    pub(crate) log_start: NextOffset,
+    /// The straight run that is committed.
+    pub(crate) run: usize,
+}
+
+/// A state, and the straight run that it is of.
+pub(crate) struct Ready {
+    pub(crate) restored: Restored,
+    pub(crate) run: usize,
+}
+
+/// What a restore gives.
+pub(crate) enum Restoring {
+    Ready(Box<Ready>),
+    /// What comes of a mistake.
+    Emitted(Box<OutputBatch>),
+    /// Nothing is skipped: the worker ends.
+    Failed,
 }
 
 #[derive(Default)]
 pub(crate) struct Restores {
     under_way: VecDeque<(Assigned, Option<Kept>, Stage)>,
+    /// Whether gaps are skipped, since the process started.
+    pub(crate) skips_gaps: bool,
 }
 
 impl Restores {
     /// `kept` is what this process had of the partition when it was revoked.
     pub(crate) fn begin(&mut self, assigned: Assigned, kept: Option<Kept>) {
         self.under_way.push_back((assigned, kept, Stage::Ask));
+    }
+
+    pub(crate) fn has(&self, partition: PartitionId, epoch: Epoch) -> bool {
+        let mut assigned = self.under_way.iter().map(|(assigned, ..)| assigned);
+        assigned.any(|one| (one.partition, one.epoch) == (partition, epoch))
     }
 
     pub(crate) fn is_replaying(&self) -> bool {
@@ -48,7 +80,7 @@ impl Restores {
         &mut self,
         ownership: &Ownership,
         shared: &mut Shared,
-    ) -> Result<Option<Vec<Restored>>, Violation> {
+    ) -> Result<Option<Vec<Restoring>>, Violation> {
         if self.under_way.is_empty() {
             return Ok(None);
         }
@@ -56,174 +88,108 @@ impl Restores {
         let Some((assigned, mut kept, stage)) = self.under_way.remove(at) else {
             return Ok(None);
         };
-        let partition = index(assigned.partition);
+        let mut given = Vec::new();
         let wanted = ownership.holds(assigned.partition, assigned.epoch);
         let stage = match stage {
-            Stage::Done(restored) => return Ok(Some(hand_over(*restored, shared))),
+            Stage::Done(ready) => return Ok(Some(hand_over(*ready, shared))),
+            Stage::Failed => return Ok(Some(vec![Restoring::Failed])),
             // Taken away meanwhile.
-            Stage::Ask | Stage::Replay(_) if !wanted => return Ok(Some(Vec::new())),
-            Stage::Ask => {
-                let stable = !shared.has(Bug::ReadsUnstable);
-                if let Ok(committed) = shared.committed(partition, stable) {
-                    Stage::Replay(committed)
+            Stage::Ask | Stage::Replay(_) if !wanted => return Ok(Some(given)),
+            Stage::Ask => self.ask(assigned, shared)?,
+            Stage::Replay(found) => {
+                let Replayed { ready, emitted } = replay((assigned, kept.take()), &found, shared)?;
+                given.extend(emitted.map(|batch| Restoring::Emitted(Box::new(batch))));
+                if let Some(ready) = ready {
+                    Stage::Done(Box::new(ready))
                 } else {
-                    shared.hit(Hit::UnstableRead);
+                    // It is tried again, without what was at hand.
+                    shared.hit(Hit::DeletedInReplay);
                     Stage::Ask
                 }
             }
-            Stage::Replay(None) => {
-                shared.hit(Hit::RestoredFirst);
-                Stage::Done(Box::new(Restored {
-                    assigned,
-                    step: shared.setup.fresh_step(),
-                    position: NextOffset::ZERO,
-                    opening: Some(Opening::FirstStart),
-                }))
-            }
-            Stage::Replay(Some(committed)) => {
-                let restored = replay((assigned, kept.take()), &committed, shared)?;
-                Stage::Done(Box::new(restored))
-            }
         };
         self.under_way.push_back((assigned, kept, stage));
-        Ok(Some(Vec::new()))
+        Ok(Some(given))
+    }
+
+    fn ask(&self, assigned: Assigned, shared: &mut Shared) -> Result<Stage, Violation> {
+        let partition = index(assigned.partition);
+        let stable = !shared.has(Bug::ReadsUnstable);
+        let Ok(committed) = shared.committed(partition, stable) else {
+            shared.hit(Hit::UnstableRead);
+            return Ok(Stage::Ask);
+        };
+        let log = shared.broker.log(input(partition))?;
+        let ends = (next(log.start()), next(log.end()));
+        let at = committed.as_ref().map(|committed| next(committed.offset));
+        let opened = match (standing(at, ends, self.skips_gaps), committed) {
+            (Standing::New, _) => {
+                shared.hit(Hit::RestoredFirst);
+                (ends.0, Opening::FirstStart)
+            }
+            (Standing::Skips { from, to }, _) => {
+                shared.hit(Hit::GapMetRestoring);
+                let gap = Gap(SourceRange {
+                    topic: "in".to_owned(),
+                    partition: assigned.partition,
+                    from,
+                    to,
+                });
+                (to, Opening::Gap(gap))
+            }
+            (Standing::Outside, _) => {
+                shared.hit(Hit::GapMetRestoring);
+                return Ok(Stage::Failed);
+            }
+            (Standing::Within, committed) => {
+                let committed =
+                    committed.ok_or_else(|| violation("I5", "of nothing".to_owned()))?;
+                let run = shared.straight[partition].committed();
+                let log_start = ends.0;
+                return Ok(Stage::Replay(Found {
+                    committed,
+                    log_start,
+                    run,
+                }));
+            }
+        };
+        let (position, opening) = opened;
+        let start = position.get();
+        let run = begin_run(Origin::Empty { start }, partition, shared)?;
+        let restored = Restored {
+            assigned,
+            step: shared.setup.fresh_step(position),
+            position,
+            opening: Some(opening),
+        };
+        Ok(Stage::Done(Box::new(Ready { restored, run })))
     }
 }
 
+pub(crate) fn begin_run(
+    origin: Origin,
+    partition: usize,
+    shared: &mut Shared,
+) -> Result<usize, Violation> {
+    let with = (&shared.setup, &shared.broker);
+    Ok(shared.straight[partition].begin(origin, with, partition)?)
+}
+
 /// The answer comes once, or is doubled on its way.
-fn hand_over(restored: Restored, shared: &mut Shared) -> Vec<Restored> {
+fn hand_over(ready: Ready, shared: &mut Shared) -> Vec<Restoring> {
     let mut copies = Vec::with_capacity(2);
     if shared.fault(50) {
         shared.hit(Hit::RestoreDoubled);
-        copies.push(Restored {
+        let Ready { restored, run } = &ready;
+        let restored = Restored {
             assigned: restored.assigned,
             step: restored.step.clone(),
             position: restored.position,
             opening: restored.opening.clone(),
-        });
+        };
+        let run = *run;
+        copies.push(Restoring::Ready(Box::new(Ready { restored, run })));
     }
-    copies.push(restored);
+    copies.push(Restoring::Ready(Box::new(ready)));
     copies
-}
-
-fn replay(
-    (assigned, kept): (Assigned, Option<Kept>),
-    committed: &Committed,
-    shared: &mut Shared,
-) -> Result<Restored, Violation> {
-    let partition = index(assigned.partition);
-    let at = next(committed.offset);
-    let hash = shared.setup.config_hash;
-    let mut plan = RebuildPlan::proven(&committed.metadata, hash, at, NextOffset::ZERO)
-        .map_err(|error| violation("I5", error.to_string()))?;
-    if shared.has(Bug::RestoresPastCommit) {
-        let log = shared.broker.log(crate::input::input(partition))?;
-        plan.committed = next(log.last_stable());
-        plan.proof = None;
-    }
-    let target = plan.committed;
-    let range = (plan.from.offset.get(), target.get());
-    let mut found = shared.store.find(partition, range);
-    let mut kept = kept.filter(|kept| (range.0..=range.1).contains(&kept.position.get()));
-    let mut from_kept = false;
-    let windows = shared.setup.windows;
-    let chunk = 1 + shared.random.index(9);
-    let mut unreadable = 0;
-    let (setup, broker) = (&shared.setup, &shared.broker);
-    let sources = Sources {
-        ask: &mut |_schema| None,
-        read: &mut |(from, to), fold| {
-            let mut from = from.get();
-            while from < to.get() {
-                let (batch, next) = setup.read(broker, partition, (from, chunk))?;
-                fold(&below(batch, to));
-                if next == from {
-                    break;
-                }
-                from = next;
-            }
-            Ok::<_, Violation>(true)
-        },
-        at_hand: &mut || {
-            from_kept = kept.is_some();
-            if let Some(held) = kept.take() {
-                return Some(AtHand {
-                    position: held.position,
-                    windows: held.windows,
-                });
-            }
-            while let Some(stored) = found.pop() {
-                let loaded = stored.object.load(windows);
-                match loaded.filter(|loaded| loaded.position.get() == stored.position) {
-                    Some(loaded) => return Some(loaded),
-                    None => unreadable += 1,
-                }
-            }
-            None
-        },
-    };
-    let fresh = Fresh {
-        windows,
-        decoder: &setup.decoder,
-    };
-    let rebuilt = rebuild_from(fresh, plan, sources, &mut |_watched| {})?;
-    (0..unreadable).for_each(|_| shared.hit(Hit::SnapshotUnreadable));
-    let Some(rebuilt) = rebuilt else {
-        return Err(violation(
-            "I16",
-            "a restore ended without a state".to_owned(),
-        ));
-    };
-    report((partition, from_kept), &rebuilt, shared)?;
-    Ok(Restored {
-        assigned,
-        step: rebuilt.step,
-        position: target,
-        opening: None,
-    })
-}
-
-fn report(
-    (partition, from_kept): (usize, bool),
-    rebuilt: &Rebuilt,
-    shared: &mut Shared,
-) -> Result<(), Violation> {
-    let Rebuilt {
-        step: _,
-        finding,
-        attempts,
-        from_windows,
-    } = rebuilt;
-    say!(
-        shared,
-        "restore of {partition}: {finding:?} after {attempts:?}"
-    );
-    let proven = *finding == Finding::Agreed || shared.has(Bug::RestoresPastCommit);
-    ensure(proven, "I5", || {
-        format!("the restore of {partition} ended with {finding:?} after {attempts:?}")
-    })?;
-    if attempts.len() > 1 {
-        shared.hit(Hit::RestoredFurtherBack);
-    }
-    shared.hit(if *from_windows && from_kept {
-        Hit::RestoredFromKept
-    } else if *from_windows {
-        Hit::RestoredFromSnapshot
-    } else {
-        Hit::RestoredFromLog
-    });
-    Ok(())
-}
-
-/// The records of a batch below a position.
-fn below(batch: RecordBatch, to: NextOffset) -> RecordBatch {
-    if batch.last_offset().is_none_or(|last| to.is_past(last)) {
-        return batch;
-    }
-    let mut kept = RecordBatch::default();
-    for record in batch.iter().filter(|record| to.is_past(record.offset)) {
-        let at = (record.offset, record.timestamp);
-        kept.push(at, record.key, record.value, record.headers());
-    }
-    kept
 }

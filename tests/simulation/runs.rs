@@ -1,5 +1,6 @@
 //! The runs over many seeds.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -103,12 +104,27 @@ fn a_seed_is_the_same_run_each_time() {
 
 #[test]
 fn every_mistake_is_found() {
-    for bug in Bug::ALL {
+    let mut not_found = Vec::new();
+    for (bug, finder) in Bug::ALL {
+        let mut others = BTreeMap::new();
         let found = (0..BUG_SEEDS_MAX).find_map(|seed| {
             let (_, failure) = failure(seed, Some(bug), false);
-            failure.map(|failure| (seed, failure))
+            let failure = failure?;
+            let by = failure.split([':', ' ']).next().unwrap_or_default();
+            if by == finder {
+                return Some((seed, failure));
+            }
+            *others.entry(by.to_owned()).or_insert(0) += 1;
+            None
         });
-        let (seed, failure) = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
-        show(&format!("{bug:?} is found by seed {seed}: {failure}"));
+        match found {
+            Some((seed, failure)) => {
+                show(&format!(
+                    "{bug:?} is found by seed {seed}: {failure}; before by {others:?}"
+                ));
+            }
+            None => not_found.push((bug, finder, others)),
+        }
     }
+    assert!(not_found.is_empty(), "not found: {not_found:?}");
 }

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use broker_model::{Broker, MemberId, Target};
+use tokio::time::Instant;
 
 use crate::bugs::Bug;
-use crate::checks::{Checks, Violation, ensure};
+use crate::checks::{Checks, Violation, ensure, violation};
 use crate::hits::{Hit, Hits};
-use crate::input::{OUTPUTS, PARTITIONS, Rec, Setup, Straight, input, next, output};
+use crate::input::{OUTPUTS, PARTITIONS, Rec, Setup, input, next, output};
 use crate::network::Request;
 use crate::records::Random;
 use crate::store::Store;
+use crate::straight::Runs;
 use crate::upstream::Upstream;
 
 pub(crate) const GROUP: &str = "workers";
@@ -27,7 +30,13 @@ pub(crate) struct Profile {
     pub(crate) group: u64,
     pub(crate) pause: u64,
     pub(crate) snapshots: u64,
+    pub(crate) deletions: u64,
+    pub(crate) panics: u64,
     pub(crate) twin: bool,
+    /// What `input.on_gap` says.
+    pub(crate) skips_gaps: bool,
+    /// A record that the work for its partition panics at, each time.
+    pub(crate) poison: Option<(usize, i64)>,
     /// How quickly the coordinator writes its markers.
     pub(crate) markers: u64,
     /// Snapshots go through the bytes that a store would have.
@@ -36,9 +45,11 @@ pub(crate) struct Profile {
 
 pub(crate) struct Shared {
     pub(crate) random: Random,
+    /// Any moment; durations since then are all that counts.
+    began: Instant,
     pub(crate) setup: Setup,
     pub(crate) broker: Broker<Rec>,
-    pub(crate) straight: [Straight; PARTITIONS],
+    pub(crate) straight: [Runs; PARTITIONS],
     pub(crate) checks: Checks,
     pub(crate) store: Store,
     pub(crate) hits: Hits,
@@ -52,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) troubled: bool,
     /// Something has become visible, or may have.
     pub(crate) touched: bool,
+    /// What an event has broken.
+    pub(crate) broken: Option<Violation>,
     pub(crate) network: Vec<Request>,
     /// Which member has a partition, and which is to have it.
     pub(crate) owners: [Option<MemberId>; PARTITIONS],
@@ -91,15 +104,20 @@ impl Shared {
             group: some(60),
             pause: some(50),
             snapshots: some(60),
+            deletions: some(40),
+            panics: some(10),
             markers: 2 + some(14),
             twin: some(8) > 4,
             encoded: some(12) > 9,
+            skips_gaps: some(4) > 0,
+            poison: None,
         };
         Self {
-            straight: [(); PARTITIONS].map(|()| Straight::new(&setup)),
+            straight: [(); PARTITIONS].map(|()| Runs::new(&setup)),
             checks: Checks::default(),
             store: Store::default(),
             hits: Hits::default(),
+            began: Instant::now(),
             random,
             setup,
             broker,
@@ -109,6 +127,7 @@ impl Shared {
             trace: traced.then(String::new),
             troubled: false,
             touched: true,
+            broken: None,
             network: Vec::new(),
             owners: [None; PARTITIONS],
             targets: [None; PARTITIONS],
@@ -135,8 +154,20 @@ impl Shared {
         !self.calm && self.random.below(1_000) < chance
     }
 
+    /// True when the work for a partition panics at a record.
+    pub(crate) fn panics(&mut self, partition: usize, offset: i64) -> bool {
+        let chance = self.profile.panics;
+        let is_poison = self.profile.poison == Some((partition, offset));
+        self.fault(chance) || (is_poison && !self.calm)
+    }
+
     pub(crate) fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
+    }
+
+    /// Now, as threads have it.
+    pub(crate) fn instant(&self) -> Instant {
+        self.began + Duration::from_millis(self.broker.now_ms())
     }
 
     /// The wall clock.
@@ -144,19 +175,64 @@ impl Shared {
         i64::try_from(self.broker.now_ms()).unwrap()
     }
 
+    /// What an event has broken, to be told by the next look.
+    pub(crate) fn breaks(&mut self, invariant: &'static str, what: String) {
+        self.broken.get_or_insert(violation(invariant, what));
+    }
+
     /// Takes in what has become visible, and looks whether it should have.
     pub(crate) fn look(&mut self) -> Result<(), Violation> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
         if !std::mem::take(&mut self.touched) {
             return Ok(());
         }
-        for partition in 0..PARTITIONS {
-            let stable = self.broker.log(input(partition))?.last_stable();
-            let straight = &mut self.straight[partition];
-            if straight.position < stable {
-                straight.advance(&self.setup, &self.broker, partition)?;
-            }
+        self.catch_up()?;
+        self.checks.look(&mut self.broker, &mut self.straight)?;
+        for hit in std::mem::take(&mut self.checks.hits) {
+            let allowed = hit != Hit::GapSkipped || self.profile.skips_gaps;
+            ensure(allowed, "I18", || {
+                "a gap was skipped where it should have stopped the worker".to_owned()
+            })?;
+            self.hit(hit);
         }
-        self.checks.look(&mut self.broker, &self.straight)
+        Ok(())
+    }
+
+    /// The straight runs go on over what has become visible.
+    pub(crate) fn catch_up(&mut self) -> Result<(), Violation> {
+        for (partition, runs) in self.straight.iter_mut().enumerate() {
+            runs.advance(&self.setup, &self.broker, partition)?;
+        }
+        Ok(())
+    }
+
+    /// Records of a partition are deleted, below what is committed or beyond it.
+    pub(crate) fn delete_records(&mut self) -> Result<bool, Violation> {
+        let partition = self.random.index(PARTITIONS);
+        let log = self.broker.log(input(partition))?;
+        let (start, stable) = (log.start(), log.last_stable());
+        let committed = self.checks.committed(partition).max(start);
+        let (from, to) = if self.random.one_in(2) {
+            (start, committed)
+        } else {
+            (committed, stable)
+        };
+        if from >= to {
+            return Ok(false);
+        }
+        // Whoever has not read them never will.
+        self.catch_up()?;
+        let to = self.random.int(from + 1, to);
+        self.broker.log_mut(input(partition))?.delete_before(to)?;
+        say!(self, "input {partition}: deleted below {to}");
+        self.hit(if to > committed {
+            Hit::DeletedUnread
+        } else {
+            Hit::Deleted
+        });
+        Ok(true)
     }
 }
 
@@ -187,7 +263,8 @@ impl Shared {
 impl Shared {
     /// Everything is written, committed and read.
     pub(crate) fn is_drained(&self) -> bool {
-        let is_whole = |(partition, straight): (usize, &Straight)| {
+        let is_whole = |(partition, runs): (usize, &Runs)| {
+            let straight = runs.current();
             let committed = next(self.checks.committed(partition));
             straight.records_below(committed) == straight.records_below(next(straight.position))
         };

@@ -5,15 +5,14 @@ use broker_model::MemberId;
 use crate::bugs::Bug;
 use crate::checks::{Violation, ensure};
 use crate::hits::{Hit, Hits};
-use crate::input::{PARTITIONS, next};
+use crate::input::PARTITIONS;
 use crate::process::{ACTORS, Actor, Life, Process};
 use crate::records::Random;
 use crate::shared::{Shared, say};
-use crate::store::{Object, Stored};
 
 pub(crate) struct World {
-    shared: Shared,
-    processes: Vec<Process>,
+    pub(crate) shared: Shared,
+    pub(crate) processes: Vec<Process>,
     /// Time that has passed and was not told yet.
     untold_ms: u64,
 }
@@ -77,6 +76,12 @@ impl World {
         if !self.shared.random.one_in(3) {
             self.warm_up()?;
         }
+        if self.shared.random.one_in(3) {
+            let partition = self.shared.random.index(PARTITIONS);
+            let ahead = self.shared.random.int(0, 6);
+            let at = self.shared.checks.committed(partition) + ahead;
+            self.shared.profile.poison = Some((partition, at));
+        }
         let events = EVENTS_MIN + self.shared.random.below(150);
         let mut turns = 0;
         while self.shared.hits.events < events && turns < events * 30 {
@@ -111,7 +116,7 @@ impl World {
     }
 
     /// Time passes, and is told now and then, which saves a seed a fifth of its time.
-    fn advance(&mut self, ms: u64) {
+    pub(crate) fn advance(&mut self, ms: u64) {
         self.untold_ms += ms;
         if self.untold_ms >= TOLD_EVERY_MS {
             let alive: Vec<MemberId> = self.processes.iter().filter_map(Process::beating).collect();
@@ -125,13 +130,20 @@ impl World {
         match self.shared.random.below(100) {
             0..10 => self.shared.write_input(),
             10..13 => Ok(self.shared.deliver_late()),
-            13..20 => Ok(self.mishap()),
+            13..20 => self.mishap(),
             chance if chance < 20 + self.shared.profile.markers => Ok(self.shared.write_marker()),
             _ => self.process_turn(),
         }
     }
 
     fn process_turn(&mut self) -> Result<bool, Violation> {
+        // No thread is kept from a transaction or a heartbeat for long, unless something holds it.
+        let now_ms = self.shared.broker.now_ms();
+        let mut processes = self.processes.iter().enumerate();
+        let waits = |(at, process): (usize, &Process)| Some((at, process.kept_waiting(now_ms)?));
+        if let Some((at, actor)) = processes.find_map(waits) {
+            return self.work(at, actor);
+        }
         let at = self.shared.random.index(self.processes.len());
         let process = &mut self.processes[at];
         match process.life {
@@ -153,8 +165,7 @@ impl World {
             Life::Running => {
                 for _ in 0..TRIES {
                     let actor = ACTORS[self.shared.random.index(ACTORS.len())];
-                    if self.processes[at].work(actor, &mut self.shared)? {
-                        self.endanger(at, actor);
+                    if self.work(at, actor)? {
                         return Ok(true);
                     }
                 }
@@ -163,161 +174,23 @@ impl World {
         }
     }
 
-    /// Some moments are short: what is worth being met in them is met right away.
-    fn endanger(&mut self, at: usize, actor: Actor) {
+    /// A thread of a process goes on; what comes of it must hold.
+    fn work(&mut self, at: usize, actor: Actor) -> Result<bool, Violation> {
         let process = &mut self.processes[at];
-        let chance = self.shared.profile.crash * process.peril(actor) / 4;
-        if self.shared.fault(chance) {
-            process.crash(&mut self.shared);
-        } else if process.is_committing() {
-            self.stop_in_transaction(at);
+        let worked = process.work(actor, &mut self.shared)?;
+        if worked {
+            process.look(&mut self.shared)?;
+            self.endanger(at, actor)?;
         }
-    }
-
-    /// A process stands still in the middle of a transaction, perhaps for longer than that may last.
-    fn stop_in_transaction(&mut self, at: usize) {
-        let chance = self.shared.profile.pause * 3;
-        if self.shared.fault(chance) {
-            self.processes[at].paused = true;
-            self.shared.hit(Hit::Paused);
-            if !self.shared.random.one_in(4) {
-                self.advance(11_000);
-            }
-        }
-    }
-
-    /// Something goes wrong, as often as the seed has it.
-    fn mishap(&mut self) -> bool {
-        let profile = self.shared.profile;
-        match self.shared.random.below(5) {
-            0 => self.crash(profile.crash * 8),
-            1 => self.disturb_group(profile.group * 8),
-            2 => self.pause_or_resume(profile.pause * 8),
-            3 => self.harm_snapshots(profile.snapshots * 8),
-            _ => {
-                if !self.shared.fault(profile.network / 2) {
-                    return false;
-                }
-                // A broker that does not answer for a while.
-                let ms = 1_000 + self.shared.random.below(12_000);
-                self.advance(ms);
-                true
-            }
-        }
-    }
-
-    fn crash(&mut self, chance: u64) -> bool {
-        let at = self.shared.random.index(self.processes.len());
-        let process = &mut self.processes[at];
-        // Rarely where there is nothing to see.
-        let chance = if process.is_interesting() {
-            chance
-        } else {
-            chance / 8
-        };
-        if process.life != Life::Running || !self.shared.fault(chance) {
-            return false;
-        }
-        if self.shared.random.one_in(6) {
-            process.stop();
-            self.shared.hit(Hit::Stopped);
-        } else {
-            process.crash(&mut self.shared);
-        }
-        true
-    }
-
-    fn disturb_group(&mut self, chance: u64) -> bool {
-        if !self.shared.fault(chance) {
-            return false;
-        }
-        if self.shared.random.one_in(4) {
-            let Some(member) = self.shared.random_member() else {
-                return false;
-            };
-            self.shared.hit(Hit::Kicked);
-            self.shared.throw_out(member);
-        } else {
-            self.shared.rebalance();
-            say!(self.shared, "the group rebalances");
-        }
-        true
-    }
-
-    fn pause_or_resume(&mut self, chance: u64) -> bool {
-        let at = self.shared.random.index(self.processes.len());
-        let process = &mut self.processes[at];
-        if process.paused {
-            process.paused = false;
-            say!(self.shared, "{}: goes on", process.id);
-            return true;
-        }
-        if process.is_cut_off() && self.shared.random.one_in(6) {
-            process.cut_off_or_reconnect(&mut self.shared);
-            return true;
-        }
-        if process.life != Life::Running || !self.shared.fault(chance) {
-            return false;
-        }
-        if !process.is_cut_off() && self.shared.random.one_in(2) {
-            process.cut_off_or_reconnect(&mut self.shared);
-            return true;
-        }
-        process.paused = true;
-        self.shared.hit(Hit::Paused);
-        if self.shared.random.one_in(2) {
-            self.advance(11_000);
-        }
-        true
-    }
-
-    fn harm_snapshots(&mut self, chance: u64) -> bool {
-        if !self.shared.fault(chance) {
-            return false;
-        }
-        let partition = self.shared.random.index(PARTITIONS);
-        match self.shared.random.below(4) {
-            0 => {
-                self.shared.store.partitions[partition].clear();
-                self.shared.hit(Hit::SnapshotLost);
-            }
-            1 => self.put_future_snapshot(partition),
-            _ => {
-                let place = self.shared.random.index(1 << 20);
-                let kept = &mut self.shared.store.partitions[partition];
-                let Some(newest) = kept.last_mut() else {
-                    return false;
-                };
-                newest.object.damage(place);
-                self.shared.hit(Hit::SnapshotDamaged);
-            }
-        }
-        true
-    }
-
-    /// The windows as they will be, at a position that is not committed.
-    fn put_future_snapshot(&mut self, partition: usize) {
-        let straight = &self.shared.straight[partition];
-        let position = straight.position;
-        let committed = self.shared.checks.committed(partition);
-        if position <= committed {
-            return;
-        }
-        let mut windows = straight.step.windows().clone();
-        let head = windows.begin_cut(next(position));
-        windows.copy_cut(usize::MAX);
-        let columns = vec![windows.take_copied()];
-        let object = Object::Columns(Box::new((head, columns)));
-        self.shared
-            .store
-            .put(partition, Stored { position, object });
-        self.shared.hit(Hit::SnapshotFuture);
+        Ok(worked)
     }
 
     /// Faults stop, everything goes on, and in the end all is as if nothing had happened.
     fn drain(&mut self) -> Result<(), Violation> {
         say!(self.shared, "faults stop");
         self.shared.calm = true;
+        // An operator has looked at what ends at a gap.
+        self.shared.profile.skips_gaps = true;
         while self.shared.deliver_late() {
             self.shared.look()?;
         }
@@ -351,14 +224,22 @@ impl World {
 
     fn end(&mut self) -> Result<(), Violation> {
         // The last answers are on their way.
-        for _ in 0..200 {
+        let mut turns = 0;
+        while turns < 200 || !self.is_at_rest() {
+            turns += 1;
+            ensure(turns < DRAIN_MAX, "I17", || {
+                let reasons = |process: &Process| (process.id, process.reasons(&self.shared));
+                let each: Vec<_> = self.processes.iter().map(reasons).collect();
+                format!("all is drained, and not every worker is ready: {each:?}")
+            })?;
+            self.advance(if turns < 200 { 0 } else { 20 });
             self.process_turn()?;
             self.shared.write_marker();
             self.shared.look()?;
         }
         let straight = self.shared.straight.iter();
         let expected: usize = straight
-            .flat_map(|run| run.outputs.iter())
+            .flat_map(|runs| runs.current().outputs.iter())
             .map(Vec::len)
             .sum();
         let met = self.shared.checks.met();
@@ -368,6 +249,12 @@ impl World {
         self.shared.nothing_is_open()
     }
 
+    /// Every worker is ready, and none is in a transaction.
+    fn is_at_rest(&self) -> bool {
+        let rests = |process: &Process| process.is_ready(&self.shared) && !process.is_committing();
+        self.processes.iter().all(rests) && self.shared.is_drained()
+    }
+
     fn standstill(&self) -> String {
         let each: Vec<_> = self
             .processes
@@ -375,7 +262,8 @@ impl World {
             .map(|process| (process.id, process.life, process.served()))
             .collect();
         let committed = [0, 1, 2].map(|partition| self.shared.checks.committed(partition));
-        let ends = [0, 1, 2].map(|partition: usize| self.shared.straight[partition].position);
+        let ends =
+            [0, 1, 2].map(|partition: usize| self.shared.straight[partition].current().position);
         format!(
             "nothing has been drained after {DRAIN_MAX} turns: committed {committed:?} of {ends:?}, {each:?}, markers {:?}",
             self.shared.pending()

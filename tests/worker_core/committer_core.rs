@@ -129,14 +129,18 @@ fn doubt(core: &mut Core, offsets: &Stable, mut now: Duration) -> Duration {
     let end = now + DOUBT;
     while now < end {
         now += Duration::from_secs(2);
-        let action = core.next(now, &holds_all);
-        assert!(
-            matches!(&action, Action::ReadStable(asked) if asked.len() == 2),
-            "{action:?}"
-        );
+        expect_read_stable(core, now);
         core.on_stable(offsets, now);
     }
     now
+}
+
+fn expect_read_stable(core: &mut Core, now: Duration) {
+    let action = core.next(now, &holds_all);
+    assert!(
+        matches!(&action, Action::ReadStable(asked) if asked.len() == 2),
+        "{action:?}"
+    );
 }
 
 /// Seed 4381 of the simulation: a worker that has stood still twice finds what another one committed in its
@@ -148,13 +152,10 @@ fn a_contradiction_is_doubted_no_less_by_a_worker_that_stood_still() {
     let torn = stable(&[(0, Some(5)), (1, Some(0))]);
     core.on_stable(&torn, now);
     let later = now + DOUBT * 2;
-    let action = core.next(later, &holds_all);
-    assert!(matches!(action, Action::ReadStable(_)), "{action:?}");
+    expect_read_stable(&mut core, later);
     core.on_stable(&torn, later);
     // Its next heartbeat would tell.
-    let soon = later + Duration::from_secs(2);
-    let action = core.next(soon, &holds_all);
-    assert!(matches!(action, Action::ReadStable(_)), "{action:?}");
+    expect_read_stable(&mut core, later + Duration::from_secs(2));
 }
 
 #[test]
