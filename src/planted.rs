@@ -1,5 +1,5 @@
 //! Bugs that can be planted in the worker, to see that the tests' checks find them (docs/exactly-once.md,
-//! "Who checks the checks").
+//! "Planted bugs").
 //!
 //! Without the feature `planted-bugs`, which no release has, nothing can be planted, and every question here
 //! is answered when the worker is compiled.

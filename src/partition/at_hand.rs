@@ -71,8 +71,8 @@ pub(super) struct Candidates<'a> {
     pub(super) source: RestoreSource,
     partition: PartitionId,
     range: (NextOffset, NextOffset),
-    /// `None` until they are asked for, with the time after which nothing is waited for.
-    found: Option<(Instant, Vec<Name>)>,
+    /// The oldest first; `None` until they are asked for.
+    found: Option<Vec<Name>>,
 }
 
 impl<'a> Candidates<'a> {
@@ -105,8 +105,9 @@ impl<'a> Candidates<'a> {
             });
         }
         let store = self.shelf?;
+        // Of this turn: before another one a replay has gone on from what was found, and proven nothing.
+        let deadline = store.deadline();
         if self.found.is_none() {
-            let deadline = store.deadline();
             let listed = store.find(partition, self.range, (deadline, wanted));
             let mut names = listed.unwrap_or_else(|error| {
                 complain(partition, &error);
@@ -114,12 +115,12 @@ impl<'a> Candidates<'a> {
             });
             names.truncate(TRIES_MAX);
             names.reverse();
-            self.found = Some((deadline, names));
+            self.found = Some(names);
         }
-        let (deadline, names) = self.found.as_mut()?;
+        let names = self.found.as_mut()?;
         while let Some(name) = names.pop() {
             let began = Instant::now();
-            match store.load(partition, &name, (*deadline, wanted)) {
+            match store.load(partition, &name, (deadline, wanted)) {
                 Ok(loaded) => {
                     let series = loaded.windows.series_count();
                     info!(%partition, snapshot = %name, series, took = ?began.elapsed(), "snapshot read");

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
 pub mod faults;
 mod place;
@@ -161,7 +161,7 @@ fn run_fault(
 fn chosen(names: &[String]) -> Result<Vec<Fault>> {
     let is_known = |name: &String| FAULTS.iter().any(|fault| fault.name == name);
     if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
-        ensure!(false, "there is no fault {unknown:?}; --list names them");
+        bail!("there is no fault {unknown:?}; --list names them");
     }
     let is_wanted = |fault: &&Fault| names.is_empty() || names.iter().any(|it| it == fault.name);
     Ok(FAULTS.iter().filter(is_wanted).copied().collect())

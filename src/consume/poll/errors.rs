@@ -18,6 +18,11 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(6);
 /// How long no refusal must come before reading counts as allowed: more than twice as long.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// How often the group may be joined anew because of records that are gone. Where the restore finds no gap, as the
+/// leader that refuses is behind, it would help no more the next time, and each costs the group a rebalance.
+const REJOINS_MAX: usize = 5;
+const REJOINS_WITHIN: Duration = Duration::from_mins(10);
+
 impl Poller {
     pub(super) fn on_error(&mut self, error: KafkaError) -> Result<(), PollError> {
         let topic = self.topic.clone();
@@ -29,11 +34,13 @@ impl Poller {
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                if self.skips_gaps {
-                    self.rejoin()
-                } else {
-                    Err(PollError::OutOfRange { topic })
+                let now = Instant::now();
+                self.rejoined_at.retain(|at| now - *at < REJOINS_WITHIN);
+                if !self.skips_gaps || self.rejoined_at.len() >= REJOINS_MAX {
+                    return Err(PollError::OutOfRange { topic });
                 }
+                self.rejoined_at.push(now);
+                self.rejoin()
             }
             Some(code) if is_refusal(code) => self.on_refusal(error),
             // Everything else librdkafka retries by itself: brokers down, a leader that moves.

@@ -55,6 +55,8 @@ pub struct Poller {
     gauges_at: Instant,
     polled_at: Instant,
     refusals: Refusals,
+    /// When the group was joined anew because of records that are gone.
+    rejoined_at: Vec<Instant>,
     /// The last refusal that may still be in force.
     refused: Option<(Instant, KafkaError)>,
     asked_again_at: Instant,
@@ -93,6 +95,7 @@ impl Poller {
             gauges_at: Instant::now(),
             polled_at: Instant::now(),
             refusals: Refusals::default(),
+            rejoined_at: Vec::new(),
             refused: None,
             asked_again_at: Instant::now(),
         })

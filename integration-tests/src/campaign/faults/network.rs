@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::kills::small_rounds;
 use crate::campaign::{Fault, Strike};
@@ -170,9 +170,11 @@ fn twin(strike: &mut Strike<'_>) -> Result<()> {
         ensure!(said.contains("worker.id"), "it does not say why:\n{said}");
     }
     match survivor {
-        Some(worker) => strike.workers.add(VICTIM, worker),
+        Some(worker) => {
+            strike.workers.add(VICTIM, worker);
+            Ok(())
+        }
         // Both were fenced as often.
-        None => strike.workers.start(strike.job, VICTIM)?,
+        None => strike.workers.start(strike.job, VICTIM),
     }
-    strike.workers.get(VICTIM).map(drop).context("no survivor")
 }

@@ -19,6 +19,8 @@ const SOON: Duration = Duration::from_mins(1);
 /// Partitions, each with three snapshots that are kept.
 const ALL: usize = 4 * 3;
 const VICTIM: &str = "a";
+/// Counted when the committer has the answer, before anybody is told that a snapshot may be stored.
+const COMMITS: &str = "foretell_transactions_total{result=\"committed\"}";
 
 pub(super) const BEFORE_SNAPSHOT: Fault = Fault::new(
     "kill-before-snapshot",
@@ -55,8 +57,12 @@ fn before_snapshot(strike: &mut Strike<'_>) -> Result<()> {
     commit.wait_hits(1, || strike.workers.ensure_alive())?;
     let since = wait::now();
     wait::until_true("a snapshot is due", SOON, || Ok(since.elapsed() >= DUE))?;
+    let before = strike.workers.get(VICTIM)?.metric(COMMITS)?;
     strike.now()?;
     commit.release();
+    wait::until_true("it has heard of its commit", SOON, || {
+        Ok(strike.workers.get(VICTIM)?.metric(COMMITS)? > before)
+    })?;
     strike.workers.kill(VICTIM)?;
     strike.workers.start(strike.job, VICTIM)
 }
