@@ -18,6 +18,7 @@ pub mod infer;
 pub mod produce;
 
 pub mod control;
+pub mod models;
 pub mod registry;
 pub mod snapshot;
 

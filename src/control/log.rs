@@ -220,6 +220,9 @@ impl Log {
             return Err(Refusal::TooManySlots);
         }
         let mut slot = known.cloned().unwrap_or_default();
+        if self.known.contains(&command.id) {
+            return Ok(Effect::Repeated);
+        }
         if self.keys.are_asked_for() {
             let signed = self.codec.signed_part(&command);
             let signed = signed.map_err(Refusal::Unsignable)?;
@@ -227,9 +230,6 @@ impl Log {
                 .keys
                 .check(&command, &signed, (record.appended, slot.sequence))?;
             slot.sequence = Some(sequence);
-        }
-        if self.known.contains(&command.id) {
-            return Ok(Effect::Repeated);
         }
         let obeyed = slot.obey(&command);
         // A signed command that is refused has used its sequence up.

@@ -9,6 +9,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::{Batch, Row};
 use super::contract::Strategy;
 use super::layout::Layout;
@@ -21,7 +23,8 @@ use super::signature::{self, Signature, SignatureError};
 use crate::domain::{RUN_ROWS_MAX, RunDeadline};
 
 /// Whether a model's rows may share a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Batching {
     /// Many rows of a batch in one run.
     Together,

@@ -27,7 +27,10 @@ mod signature;
 
 pub use batch::Batch;
 pub use calendar::CalendarFeature;
-pub use check::{BATCH_SIZES, BitRow, Check, CheckError, ExampleError, Speed, TOLERANCE, check};
+pub use check::{
+    BATCH_SIZES, BitRow, Check, CheckError, CheckReport, ExampleError, RowSpeed, Speed, TOLERANCE,
+    check,
+};
 pub use contract::{
     BindError, Binding, Contract, ContractError, Example, Misfit, Strategy, WindowFeatures,
 };

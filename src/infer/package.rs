@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,12 +63,23 @@ impl Package {
             path: path.to_owned(),
             source,
         };
+        let file = File::open(path).map_err(failed)?;
+        Self::read_from(file, path)
+    }
+
+    /// Reads a package from what is called `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, is too large, is no ONNX file or has no valid contract.
+    pub fn read_from(from: impl Read, path: &Path) -> Result<Arc<Self>, PackageError> {
         let limit = u64::try_from(PACKAGE_BYTES_MAX).unwrap_or(u64::MAX);
         let mut bytes = Vec::new();
         // One byte more than allowed, so that a file that grows, or a pipe, is bounded too.
-        File::open(path)
-            .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
-            .map_err(failed)?;
+        let read = from.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|source| PackageError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::from_bytes(bytes).map_err(|error| PackageError::File {
             path: path.to_owned(),
             error: Box::new(error),

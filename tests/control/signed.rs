@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use foretell::control::{Command, CommandCodec, Key, Keys, Order, Refusal, Signature, Unsigned};
+use foretell::control::{
+    Command, CommandCodec, Effect, Key, Keys, Order, Refusal, Signature, Unsigned,
+};
 use foretell::domain::Timestamp;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
@@ -111,6 +113,12 @@ fn where_there_are_keys_only_their_commands_count() {
             refusals.insert(&*command.id, why);
         }
     }
+    // The same again, as a producer may send it: nothing changes, and nobody is told of a refusal.
+    let again = &given[0].1;
+    assert_eq!(
+        control.give_at(again, Timestamp(102)).unwrap(),
+        Effect::Repeated
+    );
     let id = |id: &str| id.to_owned();
     let expected: BTreeMap<&str, Unsigned> = [
         ("unsigned", Unsigned::NoSignature),

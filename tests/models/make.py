@@ -264,6 +264,23 @@ def hangs_in_a_node():
     write("hangs_in_a_node.onnx", model, contract("hangs-in-a-node", 2, 1, [name for name, _, _ in FEATURES]))
 
 
+def wants_memory():
+    """The last value, and 64 GB of zeros in between."""
+    graph = Graph("wants_memory", 14)
+    last = graph.last_slot(2)
+    # How many is only known when it runs, so that loading it does not make them.
+    nothing = graph.node("Mul", [graph.node("ReduceMax", [last], keepdims=0), graph.constant(0.0)])
+    count = graph.node("Add", [graph.node("Cast", [nothing], to=TensorProto.INT64), graph.constant(2**34, np.int64)])
+    zeros = graph.node("ConstantOfShape", [graph.reshaped(count, 1)])
+    graph.nodes.append(helper.make_node("Add", [last, graph.node("ReduceMax", [zeros], keepdims=0)], ["mean"]))
+    model = graph.model({"mean": [1, 3]}, 2, 3)
+    base = contract("wants-memory", 2, 1, [name for name, _, _ in FEATURES])
+    # No machine of ours would run it: the examples are those of the last value.
+    sound = write("wants_memory.onnx", last_value()[0], base)
+    set_contract(model, json.dumps(sound))
+    (HERE / "wants_memory.onnx").write_bytes(model.SerializeToString(deterministic=True))
+
+
 def is_marked(graph, last):
     return graph.node("Greater", [graph.node("ReduceMax", [last], keepdims=0), graph.constant(1e6)])
 
@@ -366,6 +383,7 @@ if __name__ == "__main__":
     fails_on_some()
     hangs_on_some()
     hangs_in_a_node()
+    wants_memory()
     batch_mean()
     one_row()
     broken()

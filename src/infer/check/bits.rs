@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::Timestamp;
 
 use super::super::batch::Batch;
@@ -19,7 +21,7 @@ const POOL: usize = BATCH_SIZES[BATCH_SIZES.len() - 1];
 const PASSES: usize = 3;
 
 /// The comparison at one batch size.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BitRow {
     /// Rows per run.
     pub rows: usize,

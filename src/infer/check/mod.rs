@@ -19,6 +19,7 @@ use super::package::Package;
 use super::session::Runtime;
 
 pub use bits::BitRow;
+pub use report::{CheckReport, RowSpeed};
 
 /// Batch sizes at which bits are compared and time is measured.
 pub const BATCH_SIZES: [usize; 5] = [1, 3, 8, 64, 256];

@@ -2,8 +2,62 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{BitRow, Check, Contract};
 use crate::infer::Batching;
+
+/// A check as `foretell model check --json` prints it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct CheckReport {
+    pub name: String,
+    pub version: String,
+    /// SHA-256 of the package, lower-case hexadecimal.
+    pub digest: String,
+    pub bytes: usize,
+    /// Version of ONNX Runtime.
+    pub runtime: String,
+    pub instruction_set: String,
+    /// How the worker runs it.
+    pub batching: Batching,
+    pub load_seconds: f64,
+    /// The largest error of the examples, in the measure of [`super::TOLERANCE`].
+    pub example_error: f64,
+    /// Per batch size, how many forecasts had the bits of the same row run alone.
+    pub bits: Vec<BitRow>,
+    pub speed: Vec<RowSpeed>,
+}
+
+/// How long a run takes.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct RowSpeed {
+    pub rows: usize,
+    pub seconds_per_row: f64,
+}
+
+impl From<&Check> for CheckReport {
+    fn from(check: &Check) -> Self {
+        let contract = check.package.contract();
+        let errors = check.examples.iter().map(|example| example.error);
+        let speed = check.speed.iter().map(|speed| RowSpeed {
+            rows: speed.rows,
+            seconds_per_row: speed.per_row.as_secs_f64(),
+        });
+        Self {
+            name: contract.name().to_owned(),
+            version: contract.version().to_owned(),
+            digest: check.package.digest().to_owned(),
+            bytes: check.package.bytes().len(),
+            runtime: check.runtime.clone(),
+            instruction_set: check.instruction_set.to_owned(),
+            batching: check.batching,
+            load_seconds: check.load.as_secs_f64(),
+            example_error: errors.fold(0.0, f64::max),
+            bits: check.bits.clone(),
+            speed: speed.collect(),
+        }
+    }
+}
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
