@@ -36,7 +36,7 @@ use crate::domain::PartitionId;
 use crate::ownership::Ownership;
 use crate::partition::{
     Assigner, AssignerInput, AssignerSettings, CutSettings, HungLane, RestoreJob, RestoreSettings,
-    Restorer, Restores, Restoring, Roster,
+    Restorer, Restores, Restoring, Roster, restore_all,
 };
 use crate::produce::{CommitsFailing, Committer, CommitterInput, CommitterSettings};
 use crate::snapshot::{StoreSettings, Uploads};
@@ -364,7 +364,13 @@ impl<'a> Wiring<'a> {
                 .shown_in(restores.clone());
             let (jobs, results) = (Arc::clone(&jobs), to_assigner.clone());
             self.threads.run(&format!("restore-{index}"), move || {
-                threads::restore_all(&restore, &jobs, &results);
+                restore_all(&restore, &jobs, |result| {
+                    let input = match result {
+                        Ok(partition) => AssignerInput::Restored(Box::new(partition)),
+                        Err(error) => AssignerInput::Failed(error),
+                    };
+                    results.send(input).is_ok()
+                });
                 Ok::<(), Infallible>(())
             })?;
         }

@@ -4,8 +4,6 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use tracing::warn;
 
 use super::watchdog::HungForGood;
 use crate::consume::PollError;
-use crate::partition::{AssignerError, AssignerInput, LaneError, RestoreJob, Restorer, caught};
+use crate::partition::{AssignerError, LaneError, caught};
 use crate::produce::CommitError;
 use crate::snapshot::{Shelf, StoreSettings};
 
@@ -153,27 +151,6 @@ pub(super) fn open_shelf(store: &StoreSettings) -> Option<Shelf> {
         Err(error) => {
             warn!(%error, "snapshots cannot be used; restores replay the log");
             None
-        }
-    }
-}
-
-/// The life of a restore thread: takes partitions until nobody can send any.
-pub(super) fn restore_all(
-    restorer: &Restorer,
-    jobs: &Mutex<Receiver<RestoreJob>>,
-    results: &SyncSender<AssignerInput>,
-) {
-    loop {
-        // Held while waiting: one thread waits, the others queue behind it.
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return };
-        let input = match restorer.restore(job) {
-            Ok(Some(partition)) => AssignerInput::Restored(Box::new(partition)),
-            Ok(None) => continue,
-            Err(error) => AssignerInput::Failed(error),
-        };
-        if results.send(input).is_err() {
-            return;
         }
     }
 }

@@ -29,6 +29,7 @@ mod restoring;
 mod round;
 mod serving;
 mod step;
+mod turns;
 mod watch;
 
 pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, LaneHandle};
@@ -54,4 +55,5 @@ pub use restoring::{Restores, Restoring};
 pub use round::{DEADLINE_HEADER, OutputSettings};
 pub use serving::Serving;
 pub use step::{End, Placed, Step, Stepped};
+pub use turns::restore_all;
 pub use watch::{LaneHealth, LaneWatch, Look, Seen, WatchLimits};

@@ -19,7 +19,6 @@ use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
 use crate::domain::{NextOffset, PartitionId};
 use crate::ownership::Ownership;
-use crate::permission::Refusals;
 use crate::planted::{Bug, planted};
 use crate::produce::{Gap, SourceRange};
 use crate::registry::Schemas;
@@ -76,7 +75,7 @@ pub enum RestoreError {
     Replay(#[from] ReplayError),
 }
 
-/// Restores partitions, one at a time.
+/// Restores partitions, one at a time; [`restore_all`](super::restore_all) has them take turns.
 #[derive(Debug)]
 pub struct Restorer {
     settings: RestoreSettings,
@@ -86,11 +85,6 @@ pub struct Restorer {
     snapshots: Option<Shelf>,
     restores: Restores,
 }
-
-/// Wait before a restore is tried again after an error, doubled up to the maximum, which also bounds
-/// how late a thread notices that the partition was taken away.
-const BACK_OFF: Duration = Duration::from_millis(100);
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 impl Restorer {
     pub fn new(settings: RestoreSettings, replayer: Replayer, ownership: Ownership) -> Self {
@@ -115,63 +109,26 @@ impl Restorer {
         Self { restores, ..self }
     }
 
-    /// Restores a partition. Tries again, with back-off, while brokers do not answer; the partition
-    /// is not served meanwhile. `None` when it was taken away again.
-    ///
-    /// # Errors
-    /// When the committed offset is not in the log any more, the log is damaged, or the worker has
-    /// not been allowed to read for a minute.
-    pub fn restore(&self, job: RestoreJob) -> Result<Option<Restored>, RestoreError> {
-        let RestoreJob { assigned, mut kept } = job;
-        let mut back_off = BACK_OFF;
-        let began = Instant::now();
-        let mut refusals = Refusals::default();
-        let under_way = self.restores.begin(assigned);
-        while self.is_ours(assigned) {
-            match self.attempt(assigned, &mut kept, &under_way) {
-                Ok(restored) => {
-                    metrics::restored(began.elapsed());
-                    return Ok(restored);
-                }
-                Err(RestoreError::Replay(error)) if error.is_damaged() => {
-                    let partition = assigned.partition;
-                    return Err(RestoreError::Damaged { partition, error });
-                }
-                Err(
-                    error @ (RestoreError::OutOfRange { .. }
-                    | RestoreError::Damaged { .. }
-                    | RestoreError::Forbidden { .. }),
-                ) => return Err(error),
-                Err(RestoreError::Replay(error)) => {
-                    if !error.is_forbidden() {
-                        refusals.end();
-                    } else if let Some(waited) = refusals.refused() {
-                        return Err(RestoreError::Forbidden {
-                            partition: assigned.partition,
-                            error,
-                            waited,
-                        });
-                    }
-                    warn!(partition = %assigned.partition, %error, retry_in = ?back_off, "restore failed");
-                    under_way.failed(&error);
-                    std::thread::park_timeout(back_off);
-                    back_off = (back_off * 2).min(BACK_OFF_MAX);
-                }
-            }
-        }
-        Ok(None)
+    /// Shows that a partition is being restored.
+    pub(super) fn begin(&self, job: &RestoreJob) -> UnderWay {
+        self.restores.begin(job.assigned)
     }
 
-    fn is_ours(&self, assigned: Assigned) -> bool {
+    pub(super) fn is_ours(&self, assigned: Assigned) -> bool {
         self.ownership.holds(assigned.partition, assigned.epoch)
     }
 
-    fn attempt(
+    /// Restores a partition, if brokers answer; it is not served meanwhile. `None` when it was taken away again.
+    ///
+    /// # Errors
+    /// When the committed offset is not in the log any more, the log cannot be read, or brokers do not answer.
+    pub(super) fn attempt(
         &self,
-        assigned: Assigned,
-        kept: &mut Option<Box<Kept>>,
+        job: &mut RestoreJob,
         under_way: &UnderWay,
     ) -> Result<Option<Restored>, RestoreError> {
+        let RestoreJob { assigned, kept } = job;
+        let assigned = *assigned;
         let wanted = || self.is_ours(assigned);
         under_way.does("asks for the committed offset and the ends of the log");
         let log = self.replayer.committed(assigned.partition, &wanted)?;

@@ -2,20 +2,25 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use foretell::consume::{Assigned, ClientSettings, Replayer, StartPosition};
 use foretell::domain::PartitionId;
 use foretell::ownership::Ownership;
-use foretell::partition::{RestoreError, RestoreJob, RestoreSettings, Restored, Restorer};
+use foretell::partition::{
+    RestoreError, RestoreJob, RestoreSettings, Restored, Restorer, restore_all,
+};
 use foretell::permission::FORBIDDEN_MAX;
 use foretell::registry::Schemas;
 use foretell::window::WindowConfig;
+use rdkafka::mocking::MockCoordinator;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 use tokio::time::Instant;
 
-use crate::committer_rig::Mock;
+use crate::committer_rig::{GROUP, Mock};
 use crate::rig::{self, CONFIG_HASH, TOPIC, next};
 
 const PARTITION: PartitionId = PartitionId(0);
@@ -26,7 +31,7 @@ fn replayer(mock: &Mock) -> Replayer {
         client_id: "tests".to_owned(),
         properties: BTreeMap::new(),
     };
-    Replayer::new(&client, "workers", TOPIC).unwrap()
+    Replayer::new(&client, GROUP, TOPIC).unwrap()
 }
 
 fn restorer(mock: &Mock, ownership: Ownership) -> Restorer {
@@ -43,39 +48,77 @@ fn restorer(mock: &Mock, ownership: Ownership) -> Restorer {
     Restorer::new(settings, replayer(mock), ownership)
 }
 
-/// Restores after this many refusals, while a minute passes in a moment.
-fn restore_refused(refusals: usize) -> Result<Option<Restored>, RestoreError> {
-    let mock = Mock::start();
-    let forbidden = vec![Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; refusals];
-    mock.cluster.request_errors(Api::OffsetFetch, &forbidden);
-    let ownership = Ownership::default();
-    let epoch = ownership.acquire(PARTITION);
-    let restorer = restorer(&mock, ownership);
-    let partition = PARTITION;
+/// What comes first of restoring these partitions on one thread, while a minute passes in a moment.
+fn first_of(
+    restorer: Restorer,
+    ownership: &Ownership,
+    partitions: &[PartitionId],
+) -> Result<Restored, RestoreError> {
+    let (to_restore, jobs) = channel();
+    for partition in partitions {
+        let assigned = Assigned {
+            partition: *partition,
+            epoch: ownership.acquire(*partition),
+        };
+        let job = RestoreJob {
+            assigned,
+            kept: None,
+        };
+        to_restore.send(job).unwrap();
+    }
     let clock = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    thread::scope(|scope| {
-        let handle = clock.handle().clone();
-        let restoring = scope.spawn(move || {
-            let _its_clock = handle.enter();
-            let assigned = Assigned { partition, epoch };
-            restorer.restore(RestoreJob {
-                assigned,
-                kept: None,
-            })
+    let handle = clock.handle().clone();
+    let restoring = thread::spawn(move || {
+        let _its_clock = handle.enter();
+        let mut first = None;
+        restore_all(&restorer, &Mutex::new(jobs), |result| {
+            first = Some(result);
+            false
         });
-        clock.block_on(async {
-            while !restoring.is_finished() {
-                // Slow beside an answer, or a question would seem to have waited for too long.
-                thread::park_timeout(Duration::from_millis(10));
-                tokio::time::advance(Duration::from_millis(200)).await;
-            }
-        });
-        restoring.join().unwrap()
-    })
+        first.unwrap()
+    });
+    clock.block_on(async {
+        while !restoring.is_finished() {
+            // Slow beside an answer, or a question would seem to have waited for too long.
+            thread::park_timeout(Duration::from_millis(10));
+            tokio::time::advance(Duration::from_millis(200)).await;
+        }
+    });
+    restoring.join().unwrap()
+}
+
+fn restore_refused(refusals: usize) -> Result<Restored, RestoreError> {
+    let mock = Mock::start();
+    let forbidden = vec![Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; refusals];
+    mock.cluster.request_errors(Api::OffsetFetch, &forbidden);
+    let ownership = Ownership::default();
+    let restorer = restorer(&mock, ownership.clone());
+    first_of(restorer, &ownership, &[PARTITION])
+}
+
+#[test]
+fn a_partition_whose_leader_is_gone_keeps_no_other_one_waiting() {
+    let mock = Mock::start_brokers(2);
+    let lead = |partition, broker| {
+        let led = mock
+            .cluster
+            .partition_leader(TOPIC, partition, Some(broker));
+        led.unwrap();
+    };
+    lead(0, 2);
+    lead(1, 1);
+    let group = MockCoordinator::Group(GROUP.to_owned());
+    mock.cluster.coordinator(group, 1).unwrap();
+    mock.cluster.broker_down(2).unwrap();
+    let ownership = Ownership::default();
+    let restorer = restorer(&mock, ownership.clone());
+    let other = PartitionId(1);
+    let first = first_of(restorer, &ownership, &[PARTITION, other]).unwrap();
+    assert_eq!(first.assigned.partition, other);
 }
 
 #[test]
@@ -97,7 +140,8 @@ fn a_restore_that_is_refused_for_a_minute_fails_with_what_to_grant() {
 
 #[test]
 fn a_restore_that_is_refused_for_a_moment_goes_on() {
-    assert!(restore_refused(2).unwrap().is_some());
+    let restored = restore_refused(2).unwrap();
+    assert_eq!(restored.assigned.partition, PARTITION);
 }
 
 #[test]
