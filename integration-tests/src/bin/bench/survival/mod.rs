@@ -44,7 +44,8 @@ pub(crate) fn main(cluster: &Cluster) -> Result<()> {
         .wait_for_end(DEADLINE, || filling.ensure_alive())?;
     let filled = memory(&filling, "VmRSS")?;
     let plain = cpu_of_a_round(&mut load, &job, &mut filling, None)?;
-    end(&mut filling)?;
+    // One that is told to stop would store what the next one is to replay.
+    filling.kill()?;
 
     eprintln!("survival: restart by replay");
     load.round()?;
