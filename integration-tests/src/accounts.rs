@@ -244,11 +244,6 @@ fn ensure_due(
     lives: &BTreeMap<String, (usize, usize)>,
     forecasts: &ValuesByKey<'_>,
 ) -> Result<()> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for ((_, key), values) in forecasts {
-        let other = counts.insert(key, values.len());
-        ensure!(other.is_none(), "{key} is in two partitions");
-    }
     let of_load = lives
         .iter()
         .map(|(series, (before, behind))| (series, before + behind));
@@ -256,7 +251,20 @@ fn ensure_due(
         .others
         .iter()
         .map(|(series, due)| (series, due.forecasts));
-    for (series, due) in of_load.chain(others) {
+    ensure_counts(forecasts, of_load.chain(others))
+}
+
+/// Fails unless these series have so many forecasts, each in one partition, and no other series has any.
+pub(crate) fn ensure_counts<'a>(
+    forecasts: &ValuesByKey<'_>,
+    expected: impl Iterator<Item = (&'a String, usize)>,
+) -> Result<()> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for ((_, key), values) in forecasts {
+        let other = counts.insert(key, values.len());
+        ensure!(other.is_none(), "{key} is in two partitions");
+    }
+    for (series, due) in expected {
         let found = counts.remove(series.as_str()).unwrap_or(0);
         ensure!(found == due, "{series}: {found} forecasts, {due} were due");
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
+use crate::accounts::ensure_counts;
 use crate::cluster::{Cluster, NewRecord, Progress, Writer};
 use crate::observation::Load;
 use crate::process::Signal;
@@ -309,22 +310,8 @@ impl Scenario {
 
     /// As [`Self::ensure_complete`], where only the steps of the load from `first` on were left.
     pub fn ensure_complete_since(&self, first: u32, forecasts: &ValuesByKey<'_>) -> Result<()> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for ((_, key), values) in forecasts {
-            ensure!(
-                counts.insert(key, values.len()).is_none(),
-                "{key} is in two partitions"
-            );
-        }
-        for (series, due) in self.due(first, WINDOW) {
-            let found = counts.remove(series.as_str()).unwrap_or(0);
-            ensure!(found == due, "{series}: {found} forecasts, {due} were due");
-        }
-        ensure!(
-            counts.is_empty(),
-            "forecasts for series that do not exist: {counts:?}"
-        );
-        Ok(())
+        let due = self.due(first, WINDOW);
+        ensure_counts(forecasts, due.iter().map(|(series, due)| (series, *due)))
     }
 }
 
