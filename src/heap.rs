@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How much the process may grow before its heap is looked through: a share of what it was after the last
 /// time, and so many bytes.
-const GROWTH: (usize, usize) = (32, 8 << 20);
+const GROWTH: (usize, usize) = (128, 4 << 20);
 
 /// How large the process was after its heap had been looked through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,9 +102,9 @@ mod tests {
     #[test]
     fn it_is_looked_at_again_when_it_has_grown_by_a_share() {
         let mebi = 1 << 20;
-        assert!(Trimmed::default().is_outgrown(9 * mebi));
+        assert!(Trimmed::default().is_outgrown(5 * mebi));
         let last = Trimmed(640 * mebi);
-        assert!(!last.is_outgrown(668 * mebi));
-        assert!(last.is_outgrown(669 * mebi));
+        assert!(!last.is_outgrown(649 * mebi));
+        assert!(last.is_outgrown(650 * mebi));
     }
 }

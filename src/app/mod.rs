@@ -246,7 +246,12 @@ impl App {
                 }
             }
             if ended.thread == "poll" {
-                let _unless_gone = self.assigner.try_send(AssignerInput::Stop { since, until });
+                let assigner = self.assigner.clone();
+                // Waits where its queue is full: nobody else tells it to stop.
+                let told = tokio::task::spawn_blocking(move || {
+                    let _unless_gone = assigner.send(AssignerInput::Stop { since, until });
+                });
+                let _unless_shut_down = told.await;
             }
         }
         info!("stopped");

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::serving::Serving;
 use crate::domain::{Epoch, NextOffset, PartitionId, Timestamp};
 use crate::planted::{Bug, planted};
-use crate::snapshot::{About, Order, Piece, Upload, UploadError, Uploaded};
+use crate::snapshot::{About, Order, PIECE_BYTES, Piece, Upload, UploadError, Uploaded};
 use crate::telemetry::metrics::{self, SnapshotResult};
 use crate::window::ImageHead;
 
@@ -32,12 +32,10 @@ pub struct CutSettings {
     pub wall_clock: fn() -> Timestamp,
 }
 
-/// Bytes that are copied between two rounds.
-const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait to be stored.
-const PIECES_MAX: usize = 16;
+const PIECES_MAX: usize = 4;
 /// Copied bytes beyond which the partition is held until some are taken.
-const COPIED_MAX: usize = 16 << 20;
+const COPIED_MAX: usize = 8 << 20;
 /// A partition is not held for longer than this.
 const HELD_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether a position is committed, or a snapshot stored.
@@ -320,9 +318,9 @@ impl Cutter {
 impl Copying {
     /// Copies a piece and hands it over, if there is room for it.
     fn some(&mut self, serving: &mut Serving, now: Instant) -> Copied {
-        let permit = match self.pieces.try_reserve() {
+        let permit = match self.pieces.clone().try_reserve_owned() {
             Ok(permit) => permit,
-            Err(TrySendError::Closed(())) => {
+            Err(TrySendError::Closed(_)) => {
                 let result = self.storing.done.try_recv();
                 return Copied::Failed(
                     result
@@ -331,25 +329,25 @@ impl Copying {
                         .unwrap_or(UploadError::Abandoned),
                 );
             }
-            Err(TrySendError::Full(())) => {
+            Err(TrySendError::Full(_)) => {
                 serving.waits_for_snapshot = serving.step.copied_bytes() > COPIED_MAX;
                 if !serving.waits_for_snapshot {
-                    self.held = None;
+                    self.let_go(now);
                     return Copied::More;
                 }
                 let since = *self.held.get_or_insert(now);
-                return if now.duration_since(since) < HELD_MAX {
-                    Copied::More
-                } else {
-                    Copied::Failed(UploadError::TooSlow(HELD_MAX))
-                };
+                if now.duration_since(since) < HELD_MAX {
+                    return Copied::More;
+                }
+                self.let_go(now);
+                return Copied::Failed(UploadError::TooSlow(HELD_MAX));
             }
         };
         let began = Instant::now();
         let all = serving.step.copy_cut(PIECE_BYTES);
         let columns = serving.step.take_copied();
         serving.waits_for_snapshot = false;
-        self.held = None;
+        self.let_go(now);
         if !columns.is_empty() {
             permit.send(Piece::Series(columns));
             metrics::snapshot_pause(began.elapsed());
@@ -358,6 +356,13 @@ impl Copying {
             return Copied::All;
         }
         Copied::More
+    }
+
+    /// The partition goes on with its records, if it was held.
+    fn let_go(&mut self, now: Instant) {
+        if let Some(since) = self.held.take() {
+            metrics::snapshot_pause(now.duration_since(since));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::format::About;
 use super::location::Store;
 use super::name::Name;
-use super::upload::{Piece, Upload, UploadError, Uploaded, serve};
+use super::upload::{PIECE_BYTES, Piece, Upload, UploadError, Uploaded, serve};
 use crate::domain::NextOffset;
 use crate::window::Table;
 
@@ -29,8 +29,6 @@ pub struct LastWindows {
     pub windows: Table,
 }
 
-/// Bytes that are copied at a time out of windows that nobody serves any more.
-const PIECE_BYTES: usize = 256 << 10;
 /// Partitions of a worker that stops whose windows are stored at once: each has a part of its own in memory.
 const LAST_AT_ONCE: usize = 4;
 

@@ -27,4 +27,4 @@ pub use last::{Last, LastWindows};
 pub use location::{Location, LocationError, StoreSettings};
 pub use name::Name;
 pub use shelf::{Shelf, ShelfError};
-pub use upload::{Order, Piece, Upload, UploadError, Uploaded, Uploads};
+pub use upload::{Order, PIECE_BYTES, Piece, Upload, UploadError, Uploaded, Uploads};

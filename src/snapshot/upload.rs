@@ -43,7 +43,7 @@ pub struct Upload {
     pub done: oneshot::Sender<Result<Uploaded, UploadError>>,
 }
 
-/// Some series, or the end of them.
+/// Some series, about [`PIECE_BYTES`] of them, or the end of them.
 #[derive(Debug)]
 pub enum Piece {
     Series(SeriesColumns),
@@ -86,8 +86,10 @@ pub struct Uploads {
     orders: mpsc::Receiver<Order>,
 }
 
+/// Bytes that are copied out of windows at a time.
+pub const PIECE_BYTES: usize = 256 << 10;
 /// Bytes of a part. An object store takes none below 5 MiB but the last, and at most 10,000 of them.
-const PART_BYTES: usize = 8 << 20;
+const PART_BYTES: usize = 5 << 20;
 /// How long the pieces of a failed upload are cleared away.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long snapshots that this worker cannot use are left for one that can: another configuration, or

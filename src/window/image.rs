@@ -73,14 +73,9 @@ impl SeriesColumns {
         if let Some((.., cells)) = held {
             self.held_cells.extend_from_slice(cells);
         }
-        let (oldest, newest) = series.rows.offsets_in_order();
-        for offset in oldest.iter().chain(newest) {
-            self.offsets.push(if Offset::new(*offset).is_some() {
-                *offset
-            } else {
-                NO_ROW
-            });
-        }
+        let offsets = series.rows.offsets_in_order();
+        self.offsets
+            .extend(offsets.map(|offset| offset.unwrap_or(NO_ROW)));
         let (older, newer) = series.rows.newest_cells(series.rows.len());
         self.cells.extend_from_slice(older);
         self.cells.extend_from_slice(newer);

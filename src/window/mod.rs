@@ -19,6 +19,7 @@ mod config;
 mod idle;
 mod image;
 mod rebuild;
+mod row_offsets;
 mod rows;
 mod rules;
 mod refill;

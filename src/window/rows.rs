@@ -5,11 +5,8 @@
 //! written here.
 
 use super::checksum::{Hasher, MISSING};
+use super::row_offsets::RowOffsets;
 use crate::domain::{Offset, Slot};
-
-/// In the place of an offset: this slot has no row. Above every offset, so that a minimum over
-/// the ring needs no test for it.
-const UNKNOWN: i64 = i64::MAX;
 
 /// The rows of the slots `newest - rows + 1 ..= newest`. The row at `newest` is always known.
 #[derive(Clone, Debug)]
@@ -25,8 +22,8 @@ pub(super) struct Rows {
     features: usize,
     /// Row-major, one row per slot; an unknown row is all [`MISSING`].
     cells: Box<[f64]>,
-    /// Lowest offset of the records that made each row, or [`UNKNOWN`].
-    offsets: Box<[i64]>,
+    /// Lowest offset of the records that made each row; none where the slot has no row.
+    offsets: RowOffsets,
 }
 
 /// How a new record's cells compare with those of its slot. A cell that the record lacks never
@@ -78,7 +75,7 @@ impl Rows {
             hash: 0,
             features: cells.len(),
             cells: vec![MISSING; rows * cells.len()].into_boxed_slice(),
-            offsets: vec![UNKNOWN; rows].into_boxed_slice(),
+            offsets: RowOffsets::new(rows, offset.get()),
         };
         ring.write(0, (slot, cells), offset, hasher);
         ring
@@ -100,7 +97,7 @@ impl Rows {
 
     /// Bytes of the cells and offsets.
     pub(super) fn byte_len(&self) -> usize {
-        size_of_val(&*self.cells) + size_of_val(&*self.offsets)
+        size_of_val(&*self.cells) + self.offsets.byte_len()
     }
 
     /// True for the slots at or before the newest that are kept.
@@ -111,7 +108,7 @@ impl Rows {
     /// The cells of a kept slot; `None` where its row is not known.
     pub(super) fn get(&self, slot: Slot) -> Option<&[f64]> {
         let place = self.place(slot)?;
-        (self.offsets[place] != UNKNOWN).then(|| self.cells_at(place))
+        self.offsets.has(place).then(|| self.cells_at(place))
     }
 
     /// The cell of the slot `back` steps before the newest; `back` is below [`Rows::len`].
@@ -123,9 +120,9 @@ impl Rows {
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, i64, &[f64])> + Clone {
         (0..self.len()).rev().filter_map(move |back| {
             let place = self.place_back(back);
-            let offset = self.offsets[place];
+            let offset = self.offsets.get(place)?;
             let slot = self.newest.plus(-steps(back));
-            (offset != UNKNOWN).then(|| (slot, offset, self.cells_at(place)))
+            Some((slot, offset, self.cells_at(place)))
         })
     }
 
@@ -147,11 +144,10 @@ impl Rows {
         }
     }
 
-    /// The offset of each kept slot, oldest first, as the two runs in which the ring holds them; above
-    /// every offset where there is no row.
-    pub(super) fn offsets_in_order(&self) -> (&[i64], &[i64]) {
-        let (newer, older) = self.offsets.split_at(self.head + 1);
-        (older, newer)
+    /// The offset of each kept slot, oldest first; `None` where there is no row.
+    pub(super) fn offsets_in_order(&self) -> impl Iterator<Item = Option<i64>> {
+        let places = (self.head + 1..self.len()).chain(0..=self.head);
+        places.map(|place| self.offsets.get(place))
     }
 
     /// The ring of these rows, oldest first. An offset below zero says that there is no row.
@@ -168,18 +164,14 @@ impl Rows {
             hash: 0,
             features: cells.len() / offsets.len().max(1),
             cells: cells.into(),
-            offsets: offsets
-                .iter()
-                .map(|offset| if *offset < 0 { UNKNOWN } else { *offset })
-                .collect(),
+            offsets: RowOffsets::of(offsets),
         };
-        let mut lowest_after = UNKNOWN;
+        let mut lowest_after = i64::MAX;
         for back in 0..ring.len() {
             let place = ring.place_back(back);
-            let offset = ring.offsets[place];
-            if offset == UNKNOWN {
+            let Some(offset) = ring.offsets.get(place) else {
                 continue;
-            }
+            };
             let slot = newest.plus(-steps(back));
             if offset > lowest_after {
                 ring.filled_late = ring.filled_late.max(slot.0);
@@ -212,7 +204,7 @@ impl Rows {
             }
             Ok(_) | Err(_) => {
                 self.cells.fill(MISSING);
-                self.offsets.fill(UNKNOWN);
+                self.offsets.forget_all();
                 self.hash = 0;
             }
         }
@@ -247,18 +239,15 @@ impl Rows {
 
     /// The lowest offset of any row.
     pub(super) fn lowest_offset(&self) -> i64 {
-        let rows = self.len();
-        let oldest = self.newest.plus(1 - steps(rows));
-        if self.filled_late >= oldest.0 {
-            return self.offsets.iter().copied().min().unwrap_or(UNKNOWN);
-        }
-        // Offsets rise with slots: the first one is the lowest, and it is nearly always next.
-        let first = self.place_back(rows - 1);
-        let known = |offset: &&i64| **offset != UNKNOWN;
-        let from = self.offsets[first..].iter().find(known);
-        from.or_else(|| self.offsets[..first].iter().find(known))
-            .copied()
-            .unwrap_or(UNKNOWN)
+        let oldest = self.newest.plus(1 - steps(self.len()));
+        let lowest = if self.filled_late >= oldest.0 {
+            self.offsets.lowest()
+        } else {
+            // Offsets rise with slots: the first one is the lowest, and it is nearly always next.
+            self.offsets_in_order().flatten().next()
+        };
+        // The row of the newest slot has one.
+        lowest.unwrap_or(i64::MAX)
     }
 
     fn write(
@@ -268,7 +257,7 @@ impl Rows {
         offset: Offset,
         hasher: &mut Hasher,
     ) {
-        self.offsets[place] = offset.get();
+        self.offsets.set(place, offset.get());
         self.cells_at_mut(place).copy_from_slice(cells);
         self.hash = self.hash.wrapping_add(hasher.row(slot, cells));
     }
@@ -277,11 +266,11 @@ impl Rows {
     /// hash. Its cells are left to be overwritten.
     fn move_head(&mut self, hasher: &mut Hasher) {
         let place = self.place_back(self.len() - 1);
-        if self.offsets[place] != UNKNOWN {
+        if self.offsets.has(place) {
             let oldest = self.newest.plus(1 - steps(self.len()));
             let hash = hasher.row(oldest, self.cells_at(place));
             self.hash = self.hash.wrapping_sub(hash);
-            self.offsets[place] = UNKNOWN;
+            self.offsets.forget(place);
         }
         self.newest = self.newest.plus(1);
         self.head = place;

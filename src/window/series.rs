@@ -36,6 +36,16 @@ struct Held {
     offset: Offset,
 }
 
+impl Held {
+    fn new(slot: Slot, cells: &[f64], offset: Offset) -> Self {
+        Self {
+            slot,
+            cells: cells.into(),
+            offset,
+        }
+    }
+}
+
 /// Slot, offset and cells of the held record, where there is one.
 pub(super) type HeldImage<'a> = Option<(Slot, Offset, &'a [f64])>;
 
@@ -44,7 +54,8 @@ pub(super) type HeldImage<'a> = Option<(Slot, Offset, &'a [f64])>;
 pub(super) struct Series {
     pub(super) name: Box<str>,
     pub(super) rows: Rows,
-    held: Option<Held>,
+    /// Apart, as few series have one.
+    held: Option<Box<Held>>,
     /// Stream time of the last fold or fill.
     pub(super) last_change: Timestamp,
     /// The series hash: what the state checksum holds for this series.
@@ -75,11 +86,7 @@ impl Series {
         (last_change, held): (Timestamp, HeldImage<'_>),
         hasher: &mut Hasher,
     ) -> Self {
-        let held = held.map(|(slot, offset, cells)| Held {
-            slot,
-            cells: cells.into(),
-            offset,
-        });
+        let held = held.map(|(slot, offset, cells)| Box::new(Held::new(slot, cells, offset)));
         let mut series = Self {
             held,
             ..Self::new(name, rows, last_change, hasher)
@@ -98,7 +105,7 @@ impl Series {
         let held = self
             .held
             .as_ref()
-            .map_or(0, |held| size_of_val(&*held.cells));
+            .map_or(0, |held| size_of::<Held>() + size_of_val(&*held.cells));
         self.name.len() + self.rows.byte_len() + held
     }
 
@@ -167,11 +174,7 @@ impl Series {
             Decision::Duplicate => return false,
             Decision::Hold => {
                 discarded = self.held.is_some();
-                self.held = Some(Held {
-                    slot,
-                    cells: cells.into(),
-                    offset,
-                });
+                self.held = Some(Box::new(Held::new(slot, cells, offset)));
                 self.rehash(hasher);
                 return discarded;
             }

@@ -100,6 +100,8 @@ hits! {
 pub(crate) struct Hits {
     counts: Vec<u64>,
     pub(crate) events: u64,
+    /// Of the seed that had the fewest.
+    pub(crate) events_min: u64,
     pub(crate) records: u64,
     pub(crate) transactions: u64,
 }
@@ -109,6 +111,7 @@ impl Default for Hits {
         Self {
             counts: vec![0; Hit::ALL.len()],
             events: 0,
+            events_min: u64::MAX,
             records: 0,
             transactions: 0,
         }
@@ -126,6 +129,7 @@ impl Hits {
             *count += more;
         }
         self.events += other.events;
+        self.events_min = self.events_min.min(other.events_min);
         self.records += other.records;
         self.transactions += other.transactions;
     }
@@ -142,13 +146,14 @@ impl fmt::Display for Hits {
         }
         let Self {
             events,
+            events_min,
             records,
             transactions,
             counts: _,
         } = self;
         write!(
             f,
-            "{events} events, {records} records, {transactions} commits"
+            "{events} events ({events_min} or more in each), {records} records, {transactions} commits"
         )
     }
 }

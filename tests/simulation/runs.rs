@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::bugs::Bug;
 use crate::hits::Hits;
-use crate::world::{Run, run};
+use crate::world::{EVENTS_MIN, Run, run};
 
 /// Seeds of one run, unless `FORETELL_SIMULATION_SEEDS` says otherwise.
 const SEEDS: u64 = 100_000;
@@ -88,6 +88,7 @@ fn every_seed_ends_as_if_nothing_had_happened() {
         failures.is_empty(),
         "replay with FORETELL_SIMULATION_SEED: {failures:?}"
     );
+    assert!(hits.events_min >= EVENTS_MIN, "{} events", hits.events_min);
     let rare: Vec<_> = hits
         .each()
         .filter(|(_, count)| count * SEEDS < HITS_MIN * seeds)

@@ -25,7 +25,7 @@ pub(crate) struct Run {
 }
 
 /// Events of a schedule before its calm end.
-const EVENTS_MIN: u64 = 200;
+pub(crate) const EVENTS_MIN: u64 = 200;
 /// Far below every time-out.
 const TOLD_EVERY_MS: u64 = 200;
 /// Threads of a process that may have nothing to do before its turn is over.
@@ -93,6 +93,7 @@ impl World {
                 self.shared.look()?;
             }
         }
+        self.shared.hits.events_min = self.shared.hits.events;
         self.drain()
     }
 

@@ -46,6 +46,8 @@ mod schema_lane;
 #[cfg(test)]
 mod schema_verdicts;
 #[cfg(test)]
+mod slow_store;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod takeover;

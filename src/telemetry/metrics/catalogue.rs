@@ -324,7 +324,7 @@ pub const ALL: [Metric; 45] = [
     seconds_of(
         SNAPSHOT_PAUSE,
         SECONDS,
-        "Time that a snapshot keeps a lane from its records, at a stretch",
+        "Time that a snapshot keeps a partition from its records, at a stretch",
     ),
     counter_of(
         REGISTRY_REQUESTS,
