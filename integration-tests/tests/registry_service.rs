@@ -1,7 +1,6 @@
 //! The registry's thread against outages and late schemas, and the test registry against Confluent's own
 //! client.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,9 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use foretell::decode::{Decoder, DecoderConfig, Projection, SchemaAnswer, WireFormat};
 use foretell::domain::{SchemaId, Timestamp};
-use foretell::registry::{
-    Auth, BlockingClient, Fetched, Holds, Registry, RegistrySettings, Schemas, Tls,
-};
+use foretell::registry::{Auth, BlockingClient, Fetched, Registry, RegistrySettings, Schemas, Tls};
+use foretell::telemetry::{HoldCount, metrics};
 use integration_tests::process::output;
 use integration_tests::registry::{Registered, TestRegistry};
 use integration_tests::tools::Tools;
@@ -42,7 +40,7 @@ fn id(id: u32) -> Result<SchemaId> {
 
 /// The registry's thread, and the handle for those who ask it.
 fn service(registry: &TestRegistry) -> Result<(thread::JoinHandle<()>, Schemas)> {
-    let holds = Arc::new(watch::channel(Holds::default()).0);
+    let holds = HoldCount::new(metrics::schema_holds);
     let trouble = watch::channel(None).0;
     let (service, schemas) = Registry::new(&settings(&[registry.url()]), holds, trouble)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -10,12 +10,15 @@ use super::watchdog::{Watchdog, Watched};
 use super::{LANE_COMMANDS_MAX, StartError, Wiring, wall_clock};
 use crate::consume::PollCommand;
 use crate::domain::RunDeadline;
+use crate::models::Slot;
 use crate::partition::{
     AssignerInput, CutSettings, HungLane, Lane, LaneHandle, LaneSettings, OutputSettings, Pulse,
     Rescue,
 };
 use crate::produce::{CommitterInput, ForecastEncoder, ForecastFormat, Room};
 use crate::registry::Schemas;
+use crate::telemetry::HoldCount;
+use crate::telemetry::metrics;
 
 impl Wiring<'_> {
     /// The lanes, and which of them hang.
@@ -34,6 +37,7 @@ impl Wiring<'_> {
         let deadline = RunDeadline(worker.run_deadline);
         let room = Room::default();
         let rescue = Rescue::new(to_poller.clone());
+        let model_holds = HoldCount::new(metrics::model_holds);
         let mut handles = Vec::new();
         let mut watched = Vec::new();
         let servings = model.per_lane(worker.lanes.get())?;
@@ -57,15 +61,17 @@ impl Wiring<'_> {
                 pulse,
                 keeper: Some(to_assigner.clone()),
                 rescue: rescue.clone(),
+                model_holds: model_holds.clone(),
                 wall_clock,
             };
             let committer = to_committer.clone();
+            let slot = Slot::fixed(serving.package.sha256());
             let lane = Lane::new(
                 settings,
                 lane_commands,
                 Arc::clone(&wake),
                 committer,
-                serving,
+                (slot, serving),
             );
             self.threads
                 .run_async(&format!("lane-{index}"), lane.run())?;

@@ -1,7 +1,5 @@
 //! The worker's side of the Schema Registry: its thread, and the id of the schema of what is written.
 
-use std::sync::Arc;
-
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -9,12 +7,14 @@ use super::threads::Threads;
 use super::{StartError, settings};
 use crate::config::{self, Config, InputFormat};
 use crate::produce::{FORECAST_SCHEMA, ForecastFormat};
-use crate::registry::{BlockingClient, Holds, Registry, Schemas, Subject, Trouble};
+use crate::registry::{BlockingClient, Registry, Schemas, Subject, Trouble};
+use crate::telemetry::metrics;
+use crate::telemetry::{HoldCount, Holds};
 
 /// How the registry is, for readiness: published from before the worker starts.
 #[derive(Clone, Debug)]
 pub struct RegistryHealth {
-    holds: Arc<watch::Sender<Holds>>,
+    holds: HoldCount,
     trouble: watch::Sender<Option<Trouble>>,
     /// True while the start waits for the registry.
     starting: watch::Sender<bool>,
@@ -23,7 +23,7 @@ pub struct RegistryHealth {
 impl Default for RegistryHealth {
     fn default() -> Self {
         Self {
-            holds: Arc::new(watch::channel(Holds::default()).0),
+            holds: HoldCount::new(metrics::schema_holds),
             trouble: watch::channel(None).0,
             starting: watch::channel(false).0,
         }
@@ -32,13 +32,13 @@ impl Default for RegistryHealth {
 
 impl RegistryHealth {
     /// Where holds are counted.
-    pub fn hold_sender(&self) -> Arc<watch::Sender<Holds>> {
-        Arc::clone(&self.holds)
+    pub fn hold_count(&self) -> HoldCount {
+        self.holds.clone()
     }
 
     /// The partitions that are held.
     pub fn holds(&self) -> watch::Receiver<Holds> {
-        self.holds.subscribe()
+        self.holds.watch()
     }
 
     /// What the registry failed with last; `None` since it has answered.
@@ -62,7 +62,7 @@ pub(super) fn start(
         return Ok(Schemas::none());
     }
     let settings = settings::registry(&config.registry);
-    let (holds, trouble) = (Arc::clone(&health.holds), health.trouble.clone());
+    let (holds, trouble) = (health.holds.clone(), health.trouble.clone());
     let (registry, schemas) = Registry::new(&settings, holds, trouble)?;
     threads.run_async("registry", async {
         registry.run().await;

@@ -14,7 +14,8 @@ use crate::domain::PartitionId;
 use crate::http::{Hung, Readiness, Restoring};
 use crate::partition::{HungLane, Restoring as UnderWay, Roster};
 use crate::produce::CommitsFailing;
-use crate::registry::{Holds, Trouble};
+use crate::registry::Trouble;
+use crate::telemetry::Holds;
 
 /// A schema that is fetched in the normal course is there long before.
 const HOLD_MAX: Duration = Duration::from_secs(10);
@@ -293,7 +294,7 @@ mod tests {
         let (publish, mut readiness) = watch::channel(Readiness::default());
         let scenario = async {
             let began = Instant::now();
-            let hold = Schemas::held_as(&health.hold_sender()).hold();
+            let hold = Schemas::held_as(&health.hold_count()).hold();
             let waits = readiness.wait_for(|now| now.registry_waits.is_some());
             let reasons = waits.await.unwrap().reasons();
             assert_eq!(began.elapsed().as_secs(), HOLD_MAX.as_secs());

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_avro_fast::Schema;
 
-use super::digest::Digest;
+use crate::domain::Digest;
 
 /// What workers and the command line write and read.
 pub const COMMAND_SCHEMA: &str = include_str!("../../schemas/model_command.avsc");

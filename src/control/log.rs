@@ -6,10 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::command::{Command, CommandCodec, Order, Unreadable};
-use super::digest::Digest;
 use super::keys::{Keys, Unsigned};
 use super::schedule::{Entry, Schedule};
-use crate::domain::{NextOffset, Offset, Timestamp};
+use crate::domain::{Digest, NextOffset, Offset, Timestamp};
 
 /// Most slots.
 const SLOTS_MAX: usize = 16;

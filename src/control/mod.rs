@@ -5,13 +5,11 @@
 //! here reads a clock, fetches anything or knows what this worker serves.
 
 mod command;
-mod digest;
 mod keys;
 mod log;
 mod schedule;
 
 pub use command::{COMMAND_SCHEMA, Command, CommandCodec, Order, Signature, Unreadable};
-pub use digest::Digest;
 pub use keys::{Key, KeyError, Keys, Unsigned};
 pub use log::{CommandRecord, Effect, Log, Refusal, Slot, Staged};
 pub use schedule::{Entry, Schedule};

@@ -1,7 +1,6 @@
 //! Which package serves which origin.
 
-use super::digest::Digest;
-use crate::domain::Timestamp;
+use crate::domain::{Digest, Timestamp};
 
 /// A package in a slot's schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,8 @@ impl Schedule {
     }
 
     /// What it is after one more entry.
-    pub(super) fn with(&self, entry: Entry) -> Self {
+    #[must_use]
+    pub fn with(&self, entry: Entry) -> Self {
         let stays = |before: &&Entry| before.effective_from < entry.effective_from;
         let before = self.0.iter().take_while(stays).copied();
         Self(before.chain([entry]).collect())

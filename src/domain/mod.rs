@@ -1,11 +1,12 @@
 //! The words of the product as types: positions, times, observations, outcomes, forecasts.
 //!
 //! Everything here is plain data: no I/O, no clock, no lock. Every other room may import this one;
-//! this one imports none. Beyond the standard library it has thiserror, and base64 for the commit
-//! metadata.
+//! this one imports none. Beyond the standard library it has thiserror, base64 for the commit
+//! metadata, and serde for what others write as JSON or Avro.
 
 mod arena;
 mod commit_metadata;
+mod digest;
 mod forecast;
 mod observation;
 mod outcome;
@@ -19,6 +20,7 @@ mod window_bounds;
 
 pub use arena::{Headers, RecordArena, Stored};
 pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
+pub use digest::{Digest, NoDigest};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
 pub use outcome::{DeadLetterReason, Outcome, OutcomeCounts, Rejection};

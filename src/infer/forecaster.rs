@@ -117,6 +117,12 @@ impl Forecaster {
         watch
     }
 
+    /// The same under the watch of another model's forecaster, where one thread runs both, one after the other.
+    pub fn share_watch(&mut self, deadline: RunDeadline, watch: &RunWatch) {
+        self.session.use_brake(watch.brake());
+        self.deadline = Some((deadline, watch.clone()));
+    }
+
     pub fn package(&self) -> &Arc<Package> {
         &self.package
     }

@@ -3,7 +3,6 @@
 //! Immutable and shared by everything that runs the model. Reading one loads nothing: the bytes go
 //! to ONNX Runtime only after [`super::onnx`] and the contract's rules have passed them.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use super::layout::Layout;
 use super::onnx::{self, OnnxError};
 use super::ports::Graph;
 use super::signature::{self, SignatureError};
+use crate::domain::Digest;
 
 /// Largest package, in bytes. A package is held in memory whole, once per worker.
 pub const PACKAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -24,6 +24,7 @@ pub const PACKAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Package {
     bytes: Vec<u8>,
+    sha256: Digest,
     digest: String,
     contract: Contract,
     layout: Arc<Layout>,
@@ -99,8 +100,10 @@ impl Package {
             .ok_or(PackageError::NoContract)?;
         let text = str::from_utf8(text).map_err(|_invalid| PackageError::ContractNotText)?;
         let contract = Contract::parse(text)?;
+        let sha256 = Digest::from(<[u8; 32]>::from(Sha256::digest(&bytes)));
         Ok(Arc::new(Self {
-            digest: hexadecimal(&Sha256::digest(&bytes)),
+            sha256,
+            digest: sha256.to_string(),
             layout: Arc::new(Layout::of(&contract)),
             contract,
             bytes,
@@ -111,7 +114,12 @@ impl Package {
         &self.contract
     }
 
-    /// SHA-256 of the bytes, lower-case hexadecimal.
+    /// SHA-256 of the bytes.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
+    /// The same as text, lower-case hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -143,14 +151,6 @@ impl Package {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,7 +159,7 @@ mod tests {
     fn the_digest_is_that_of_sha256() {
         // FIPS 180-2, appendix B.1.
         assert_eq!(
-            hexadecimal(&Sha256::digest(b"abc")),
+            Digest::from(<[u8; 32]>::from(Sha256::digest(b"abc"))).to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }

@@ -86,6 +86,11 @@ impl RunWatch {
         }
     }
 
+    /// What stops the runs, for another session of the same thread.
+    pub(super) fn brake(&self) -> Brake {
+        self.shared.brake.clone()
+    }
+
     /// Whether nobody else holds it: the model is gone.
     pub fn is_alone(&self) -> bool {
         Arc::strong_count(&self.shared) == 1

@@ -235,6 +235,11 @@ impl Session {
         self.brake.clone()
     }
 
+    /// From now on another session's brake ends this one's runs too.
+    pub(super) fn use_brake(&mut self, brake: Brake) {
+        self.brake = brake;
+    }
+
     pub(super) fn inputs(&self) -> Vec<Port> {
         self.session.inputs().iter().map(port).collect()
     }

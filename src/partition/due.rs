@@ -24,12 +24,21 @@ pub enum Folded {
     Newest(SeriesKey),
 }
 
+/// Why nothing has become of a record yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    Schema(SchemaId),
+    /// Whoever watched it did not let it be folded.
+    Watcher,
+}
+
 impl Folded {
     /// # Errors
-    /// The schema that the record waits for: nothing has become of it yet.
-    pub fn of(end: End) -> Result<Self, SchemaId> {
+    /// What the record waits for: nothing has become of it yet.
+    pub fn of(end: End) -> Result<Self, Waits> {
         Ok(match end {
-            End::AwaitsSchema(schema) => return Err(schema),
+            End::AwaitsSchema(schema) => return Err(Waits::Schema(schema)),
+            End::Stopped => return Err(Waits::Watcher),
             End::Tombstone => Self::Done(Outcome::Tombstone),
             End::LateFilled => Self::Done(Outcome::LateFilled),
             End::Duplicate => Self::Done(Outcome::Duplicate),

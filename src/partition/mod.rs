@@ -15,6 +15,7 @@ pub mod explain;
 mod keeping;
 mod lane;
 mod lineage;
+mod lineup;
 mod model;
 mod opening;
 mod outputs;
@@ -36,7 +37,7 @@ pub use assigner::{Assigner, AssignerError, AssignerInput, AssignerSettings, Lan
 pub use assignment::{Assignment, AssignmentCommand, AssignmentEvent, Roster};
 pub use at_hand::{Kept, RestoreJob};
 pub use cut::CutSettings;
-pub use due::{DueRow, DueRows, Folded};
+pub use due::{DueRow, DueRows, Folded, Waits};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;

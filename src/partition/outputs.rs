@@ -22,13 +22,12 @@ const OUTPUT_BYTES_GUESS: usize = 512;
 
 /// What all output batches of a round have in common.
 pub(super) struct Build<'a> {
-    pub(super) model: &'a ModelText,
+    /// The models of the lane's lineup and their forecasts, row by row.
+    pub(super) models: &'a [(&'a ModelText, Outputs<'a>)],
     pub(super) settings: &'a OutputSettings,
     pub(super) encoder: &'a ForecastEncoder,
     /// Series names of the round.
     pub(super) names: &'a str,
-    /// The run's forecasts, row by row.
-    pub(super) outputs: &'a Outputs<'a>,
     /// The wall clock, read once for the round; it decides emission only.
     pub(super) now: Timestamp,
 }
@@ -74,7 +73,8 @@ impl Build<'_> {
         if self.is_expired(record) {
             return Outcome::Expired;
         }
-        let row = match self.outputs.row(due.row.row) {
+        let (model, outputs) = &self.models[due.model];
+        let row = match outputs.row(due.row.row) {
             Ok(row) => row,
             Err(failure) => {
                 let detail = failure.to_string();
@@ -97,12 +97,12 @@ impl Build<'_> {
             },
             row: due.row,
         };
-        self.model.forecast(about, &row, |forecast| {
+        model.forecast(about, &row, |forecast| {
             batch.push(Destination::Forecasts, Some(series.as_bytes()), |out| {
                 self.encoder.encode(forecast, out);
             });
         });
-        batch.header(RUNTIME_HEADER, Some(self.model.runtime().as_bytes()));
+        batch.header(RUNTIME_HEADER, Some(model.runtime().as_bytes()));
         self.copy_headers(batch, record);
         Outcome::Forecast
     }

@@ -12,14 +12,16 @@ use tokio::time::Instant;
 
 use crate::decode::Undecodable;
 use crate::domain::{
-    NextOffset, Offset, Outcome, OutcomeCounts, Record, RecordBatch, Rejection, SchemaId, Timestamp,
+    Grid, NextOffset, Offset, Outcome, OutcomeCounts, Reading, Record, RecordBatch, Rejection,
+    Timestamp,
 };
 use crate::planted::{Bug, panics_at, planted};
+use crate::telemetry::HoldCount;
 use crate::telemetry::metrics::RoundCounts;
 use crate::window::SeriesKey;
 
-use super::due::{DueRow, DueRows, Folded};
-use super::model::ServingModel;
+use super::due::{DueRow, Folded, Waits};
+use super::lineup::Lineup;
 use super::serving::Serving;
 use super::step::{Placed, Step};
 
@@ -61,6 +63,8 @@ pub(super) enum PendingOutput {
 /// What a forecast needs of the state at the moment it fell due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
+    /// Place of the model in the lane's lineup.
+    pub(super) model: usize,
     pub(super) row: DueRow,
     /// To say what became of it; the windows may have another series at this number by then.
     pub(super) key: SeriesKey,
@@ -105,9 +109,8 @@ impl Sampler {
 }
 
 /// The memory of a lane's rounds, used again for each.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Round {
-    pub(super) rows: DueRows,
     pub(super) names: String,
     pub(super) pending: Vec<Pending>,
     pub(super) drafts: Vec<Draft>,
@@ -115,33 +118,20 @@ pub(super) struct Round {
     /// How long the measured records took to decode.
     pub(super) decoded: Vec<Duration>,
     sampler: Sampler,
+    /// The rows of each model when the last mark was made.
+    marked: Vec<usize>,
 }
 
 /// What a round had when a partition's turn began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
-    rows: usize,
     names: usize,
     pending: usize,
     drafts: usize,
 }
 
 impl Round {
-    /// Memory for rounds of at most `rows_max` rows of this model.
-    pub(super) fn new(model: &ServingModel, rows_max: usize) -> Self {
-        Self {
-            rows: DueRows::new(&model.package, rows_max),
-            names: String::new(),
-            pending: Vec::new(),
-            drafts: Vec::new(),
-            counts: RoundCounts::default(),
-            decoded: Vec::new(),
-            sampler: Sampler::default(),
-        }
-    }
-
     pub(super) fn clear(&mut self) {
-        self.rows.clear();
         self.names.clear();
         self.pending.clear();
         self.drafts.clear();
@@ -150,36 +140,39 @@ impl Round {
     }
 
     /// Where the round stands, to come back to if a partition panics.
-    pub(super) fn mark(&self) -> Mark {
+    pub(super) fn mark(&mut self, lineup: &Lineup) -> Mark {
+        let rows = lineup.members().iter().map(|one| one.rows.batch().len());
+        self.marked.clear();
+        self.marked.extend(rows);
         Mark {
-            rows: self.rows.batch().len(),
             names: self.names.len(),
             pending: self.pending.len(),
             drafts: self.drafts.len(),
         }
     }
 
-    /// Forgets what was taken since.
-    pub(super) fn rewind(&mut self, mark: Mark) {
+    /// Forgets what was taken since the last mark.
+    pub(super) fn rewind(&mut self, lineup: &mut Lineup, mark: Mark) {
         let Mark {
-            rows,
             names,
             pending,
             drafts,
         } = mark;
-        self.rows.truncate(rows);
+        for (member, rows) in lineup.members_mut().iter_mut().zip(&self.marked) {
+            member.rows.truncate(*rows);
+        }
         self.names.truncate(names);
         self.pending.truncate(pending);
         self.drafts.truncate(drafts);
     }
 
-    /// Takes up to `share` records of one partition, as long as the model's batch has room.
+    /// Takes up to `share` records of one partition, as long as there is room for another row.
     pub(super) fn take(
         &mut self,
         (index, serving): (usize, &mut Serving),
         share: usize,
         rows_max: usize,
-        (model, settings): (&ServingModel, &OutputSettings),
+        (lineup, settings, holds): (&mut Lineup, &OutputSettings, &HoldCount),
     ) {
         let first_pending = self.pending.len();
         let from = serving.position;
@@ -190,7 +183,7 @@ impl Round {
             partitions: settings.partitions,
         };
         let mut taken = 0;
-        while taken < share && self.rows.batch().len() < rows_max {
+        while taken < share && lineup.rows() < rows_max {
             let Some((batch, at)) = serving.next() else {
                 break;
             };
@@ -203,18 +196,24 @@ impl Round {
                 serving.position
             );
             let may_expire = settings.max_age.is_some();
-            let folded = match self.fold(&mut serving.step, &record, placed, may_expire) {
+            let context = (&*lineup, placed, may_expire);
+            let folded = match self.fold(&mut serving.step, &record, context) {
                 Ok(folded) => folded,
-                Err(schema) => {
+                Err(Waits::Schema(schema)) => {
                     let offset = record.offset;
                     serving.hold(schema, offset, (batch, at));
+                    break;
+                }
+                Err(Waits::Watcher) => {
+                    serving.current = Some((batch, at));
+                    serving.awaits_model = Some(holds.hold());
                     break;
                 }
             };
             taken += 1;
             serving.position = record.offset.next();
             newest = newest.max(record.timestamp);
-            match self.due_or_done(&serving.step, folded, record.offset, model) {
+            match self.due_or_done(&serving.step, folded, record.offset, lineup) {
                 Ok(outcome) => outcomes.add(outcome),
                 Err(output) => {
                     if let PendingOutput::Due(due) = &output {
@@ -244,22 +243,25 @@ impl Round {
         }
     }
 
-    /// Folds a record, or tells the schema that it waits for.
+    /// Folds a record, or tells what it waits for. One whose origin is for a model that the lane has no session of
+    /// is not folded: what becomes of it is not known before that model has run.
     fn fold(
         &mut self,
         step: &mut Step,
         record: &Record<'_>,
-        placed: Placed,
-        may_expire: bool,
-    ) -> Result<Folded, SchemaId> {
+        (lineup, placed, may_expire): (&Lineup, Placed, bool),
+    ) -> Result<Folded, Waits> {
         assert!(!panics_at(record.key), "a planted panic at a record");
         if planted(Bug::ExpiryTouchesState) && may_expire {
             return Ok(Folded::Done(Outcome::Expired));
         }
         let began = self.sampler.is_next().then(Instant::now);
         let decoded = &mut self.decoded;
-        let stepped = step.fold_watched(record, Some(placed), || {
+        let grid = step.windows().config().grid();
+        let is_whole = lineup.is_whole();
+        let stepped = step.fold_watched(record, Some(placed), |reading| {
             decoded.extend(began.map(|began| began.elapsed()));
+            is_whole || reading.is_none_or(|reading| may_fold(reading, grid, lineup))
         });
         if planted(Bug::FoldsTwice) {
             step.fold(record, Some(placed));
@@ -279,14 +281,14 @@ impl Round {
         step: &Step,
         folded: Folded,
         offset: Offset,
-        model: &ServingModel,
+        lineup: &mut Lineup,
     ) -> Result<Outcome, PendingOutput> {
         match folded {
             Folded::Done(outcome) => Ok(outcome),
             Folded::Refused { rejection, detail } => {
                 Err(PendingOutput::Refused { rejection, detail })
             }
-            Folded::Newest(series) => match self.due(step, series, offset, model) {
+            Folded::Newest(series) => match self.due(step, series, offset, lineup) {
                 Some(due) => Err(PendingOutput::Due(due)),
                 None => Ok(Outcome::Folded),
             },
@@ -299,20 +301,34 @@ impl Round {
         step: &Step,
         series: SeriesKey,
         offset: Offset,
-        model: &ServingModel,
+        lineup: &mut Lineup,
     ) -> Option<Due> {
         let window = step.window(series)?;
-        let bound = (&*model.package, &model.binding);
-        let row = self.rows.take((step, &window), bound)?;
+        let origin = step.windows().config().grid().time(window.newest());
+        let Some(model) = lineup.place(origin) else {
+            unreachable!("a record is folded only where the model of its origin is at hand");
+        };
+        let member = &mut lineup.members_mut()[model];
+        let bound = (&*member.model.package, &member.model.binding);
+        let row = member.rows.take((step, &window), bound)?;
         let start = self.names.len();
         self.names.push_str(window.series());
         Some(Due {
+            model,
             row,
             key: series,
             series: (start, self.names.len()),
             offset,
         })
     }
+}
+
+/// Whether the model is at hand that would forecast from this reading, were it the newest of its series.
+fn may_fold(reading: &Reading<'_>, grid: Grid, lineup: &Lineup) -> bool {
+    reading.time.is_none_or(|time| {
+        let (slot, _distance_ms) = grid.nearest(time);
+        lineup.place(grid.time(slot)).is_some()
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::consume::QueueReceiver;
 use crate::decode::SchemaAnswer;
 use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, SchemaId};
-use crate::registry::{Hold, Schemas};
-use crate::telemetry::Progress;
+use crate::registry::Schemas;
+use crate::telemetry::{Hold, Progress};
 
 use super::step::Step;
 
@@ -29,6 +29,8 @@ pub struct Serving {
     pub(super) awaits: Option<Awaited>,
     /// Nothing is taken while a snapshot has copied more than is stored.
     pub(super) waits_for_snapshot: bool,
+    /// `current` is for a model that its lane has no session of; nothing is taken until it has.
+    pub(super) awaits_model: Option<Hold>,
 }
 
 /// A schema that a partition is held for, and the record that named it.
@@ -58,12 +60,17 @@ impl Serving {
             current: None,
             awaits: None,
             waits_for_snapshot: false,
+            awaits_model: None,
         }
     }
 
     /// True when there is something to fold.
     pub fn has_records(&self) -> bool {
-        self.awaits.is_none() && !self.waits_for_snapshot && self.has_waiting()
+        !self.is_held() && self.has_waiting()
+    }
+
+    fn is_held(&self) -> bool {
+        self.awaits.is_some() || self.awaits_model.is_some() || self.waits_for_snapshot
     }
 
     fn has_waiting(&self) -> bool {
@@ -72,7 +79,7 @@ impl Serving {
 
     /// The next record, as its batch and its index there.
     pub(super) fn next(&mut self) -> Option<(Arc<RecordBatch>, usize)> {
-        if self.awaits.is_some() || self.waits_for_snapshot {
+        if self.is_held() {
             return None;
         }
         let (batch, index) = match self.current.take() {

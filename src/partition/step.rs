@@ -8,7 +8,7 @@ use super::lineage::Lineage;
 use super::recent::Recent;
 use crate::decode::{Decoder, RegisteredSchema, SchemaAnswer, Undecodable};
 use crate::domain::{
-    CommitMetadata, NextOffset, Offset, Outcome, PartitionId, Record, Rejection, SchemaId,
+    CommitMetadata, NextOffset, Offset, Outcome, PartitionId, Reading, Record, Rejection, SchemaId,
     Verdicts, partition_of,
 };
 use crate::window::{
@@ -31,6 +31,8 @@ pub struct Step {
 pub enum End {
     /// Nothing, yet: the record is to be folded again once its schema is learned or refused.
     AwaitsSchema(SchemaId),
+    /// Nothing, yet: whoever watched it did not let it be folded.
+    Stopped,
     Tombstone,
     Undecodable(Undecodable),
     Rejected(Rejection),
@@ -45,7 +47,7 @@ impl End {
     /// The outcome, as far as it is known before any model was asked; `None` while the record waits.
     pub fn outcome(&self) -> Option<Outcome> {
         Some(match self {
-            Self::AwaitsSchema(_) => return None,
+            Self::AwaitsSchema(_) | Self::Stopped => return None,
             Self::Tombstone => Outcome::Tombstone,
             Self::Undecodable(detail) => Outcome::Rejected(detail.rejection()),
             Self::Rejected(rejection) => Outcome::Rejected(*rejection),
@@ -109,16 +111,16 @@ impl Step {
 
     /// Folds a record into the windows.
     pub fn fold(&mut self, record: &Record<'_>, placed: Option<Placed>) -> Stepped {
-        self.fold_watched(record, placed, || {})
+        self.fold_watched(record, placed, |_reading| true)
     }
 
-    /// The same, and calls `decoded` between decoding a value and folding it, for whoever measures the
-    /// two apart: there is no clock here.
+    /// The same, and calls `decoded` between decoding a value and folding it: for whoever measures the two apart, as
+    /// there is no clock here, or must not have it folded yet, which `false` says.
     pub fn fold_watched(
         &mut self,
         record: &Record<'_>,
         placed: Option<Placed>,
-        decoded: impl FnOnce(),
+        decoded: impl FnOnce(Option<&Reading<'_>>) -> bool,
     ) -> Stepped {
         let stepped = self.take(record, placed, decoded);
         self.note(record, &stepped);
@@ -129,7 +131,7 @@ impl Step {
         &mut self,
         record: &Record<'_>,
         placed: Option<Placed>,
-        decoded: impl FnOnce(),
+        decoded: impl FnOnce(Option<&Reading<'_>>) -> bool,
     ) -> Stepped {
         let quiet = |end| Stepped {
             end,
@@ -153,7 +155,9 @@ impl Step {
             }
         }
         let decoding = self.decoder.decode(value);
-        decoded();
+        if !decoded(decoding.as_ref().ok()) {
+            return quiet(End::Stopped);
+        }
         let reading = match decoding {
             Ok(reading) => reading,
             Err(undecodable) => return quiet(End::Undecodable(undecodable)),

@@ -17,6 +17,6 @@ mod trouble;
 pub use blocking::{BlockingClient, Compatibility, Subject, SubjectError};
 pub use client::{Auth, Client, ClientError, RegistrySettings, Tls};
 pub use references::{Fetched, REFERENCES_DEPTH_MAX, REFERENCES_MAX, fetch};
-pub use schemas::{Book, Hold, Holds, Schemas};
+pub use schemas::{Book, Schemas};
 pub use service::Registry;
 pub use trouble::{Problem, Trouble};

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::decode::SchemaAnswer;
 use crate::domain::SchemaId;
 use crate::telemetry::metrics;
+use crate::telemetry::{Hold, HoldCount};
 
 /// All answers so far, as an immutable value.
 pub type Book = Arc<BTreeMap<SchemaId, SchemaAnswer>>;
@@ -21,20 +22,8 @@ pub type Book = Arc<BTreeMap<SchemaId, SchemaAnswer>>;
 pub struct Schemas {
     asks: mpsc::Sender<SchemaId>,
     book: watch::Receiver<Book>,
-    holds: Arc<watch::Sender<Holds>>,
+    holds: HoldCount,
 }
-
-/// The partitions that are held for a schema at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holds {
-    pub partitions: usize,
-    /// Since when there has been at least one.
-    pub since: Option<Instant>,
-}
-
-/// Counts a partition as held until it is dropped.
-#[derive(Debug)]
-pub struct Hold(Arc<watch::Sender<Holds>>);
 
 impl Schemas {
     /// How often what is still wanted is asked for again, in case that the first ask was not taken.
@@ -45,22 +34,22 @@ impl Schemas {
     pub fn new(
         asks: mpsc::Sender<SchemaId>,
         book: watch::Receiver<Book>,
-        holds: Arc<watch::Sender<Holds>>,
+        holds: HoldCount,
     ) -> Self {
         Self { asks, book, holds }
     }
 
     /// For a worker whose values name no schema of a registry.
     pub fn none() -> Self {
-        Self::held_as(&Arc::new(watch::channel(Holds::default()).0))
+        Self::held_as(&HoldCount::new(metrics::schema_holds))
     }
 
     /// As [`Schemas::none`], and counts its holds there.
-    pub fn held_as(holds: &Arc<watch::Sender<Holds>>) -> Self {
+    pub fn held_as(holds: &HoldCount) -> Self {
         Self::new(
             mpsc::channel(1).0,
             watch::channel(Book::default()).1,
-            Arc::clone(holds),
+            holds.clone(),
         )
     }
 
@@ -84,12 +73,7 @@ impl Schemas {
 
     /// Counts a partition as held.
     pub fn hold(&self) -> Hold {
-        self.holds.send_modify(|holds| {
-            holds.partitions += 1;
-            holds.since.get_or_insert_with(Instant::now);
-            metrics::schema_holds(holds.partitions);
-        });
-        Hold(Arc::clone(&self.holds))
+        self.holds.hold()
     }
 
     /// Waits for the answer on a thread that may wait, as long as it is `wanted`.
@@ -110,17 +94,5 @@ impl Schemas {
             park_timeout(Self::LOOK_EVERY);
         }
         None
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.0.send_modify(|holds| {
-            holds.partitions = holds.partitions.saturating_sub(1);
-            if holds.partitions == 0 {
-                holds.since = None;
-            }
-            metrics::schema_holds(holds.partitions);
-        });
     }
 }

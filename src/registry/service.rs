@@ -12,10 +12,11 @@ use tracing::{info, warn};
 
 use super::client::{Client, ClientError, RegistrySettings};
 use super::references::{Fetched, fetch};
-use super::schemas::{Book, Holds, Schemas};
+use super::schemas::{Book, Schemas};
 use super::trouble::Trouble;
 use crate::decode::{RegisteredSchema, SchemaAnswer};
 use crate::domain::SchemaId;
+use crate::telemetry::HoldCount;
 
 /// Ids that are asked for and have no lasting answer.
 const OPEN_MAX: usize = 1_024;
@@ -69,7 +70,7 @@ impl Registry {
     /// When a file for TLS or an address cannot be used.
     pub fn new(
         settings: &RegistrySettings,
-        holds: Arc<watch::Sender<Holds>>,
+        holds: HoldCount,
         trouble: watch::Sender<Option<Trouble>>,
     ) -> Result<(Self, Schemas), ClientError> {
         let (sender, asks) = mpsc::channel(ASKS_MAX);

@@ -4,11 +4,13 @@
 //! happen, with `tracing`; metrics through one function per event in [`metrics`].
 
 mod exposition;
+mod holds;
 pub mod librdkafka;
 mod logging;
 pub mod metrics;
 mod progress;
 
 pub use exposition::{Exposition, InstallError};
+pub use holds::{Hold, HoldCount, Holds};
 pub use logging::{Format, LoggingError, init};
 pub use progress::Progress;

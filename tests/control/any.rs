@@ -1,6 +1,7 @@
 //! Logs of any commands.
 
-use foretell::control::{Command, CommandCodec, CommandRecord, Digest, Effect, Keys, Log, Order};
+use foretell::control::{Command, CommandCodec, CommandRecord, Effect, Keys, Log, Order};
+use foretell::domain::Digest;
 use foretell::domain::{Offset, Timestamp};
 use proptest::prelude::*;
 

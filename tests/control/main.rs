@@ -8,10 +8,9 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use foretell::control::{
-    COMMAND_SCHEMA, Command, CommandCodec, CommandRecord, Digest, Effect, Entry, Keys, Log, Order,
-    Refusal,
+    COMMAND_SCHEMA, Command, CommandCodec, CommandRecord, Effect, Entry, Keys, Log, Order, Refusal,
 };
-use foretell::domain::{Offset, Timestamp};
+use foretell::domain::{Digest, Offset, Timestamp};
 
 use signed::{Signer, limited};
 

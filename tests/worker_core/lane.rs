@@ -38,7 +38,7 @@ fn start_lane() -> RunningLane {
         lane_commands,
         Arc::clone(&wake),
         to_committer,
-        model,
+        rig::alone(model),
     );
     let (feed, receiver) = queue(LIMITS, wake);
     let serving = serving(Epoch(1), 0, receiver);

@@ -46,9 +46,13 @@ mod schema_lane;
 #[cfg(test)]
 mod schema_verdicts;
 #[cfg(test)]
+mod sent;
+#[cfg(test)]
 mod slow_store;
 #[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod swap;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]

@@ -308,7 +308,10 @@ fn watching_when_a_value_is_decoded_changes_nothing_and_sees_every_value_once() 
         let (mut plain, mut watched) = (new(), new());
         for record in rig::batch(&inputs(&made)).iter() {
             let mut seen = 0;
-            let stepped = watched.fold_watched(&record, None, || seen += 1);
+            let stepped = watched.fold_watched(&record, None, |_reading| {
+                seen += 1;
+                true
+            });
             assert_eq!(stepped, plain.fold(&record, None));
             assert_eq!(seen, usize::from(record.value.is_some()));
         }

@@ -64,7 +64,7 @@ fn outcome(step: &mut Step, input: &Input) -> Outcome {
         End::LateFilled => Outcome::LateFilled,
         End::Duplicate => Outcome::Duplicate,
         End::Held => Outcome::Held,
-        End::AwaitsSchema(_) => panic!("no registry is configured"),
+        End::AwaitsSchema(_) | End::Stopped => panic!("there is nothing to wait for"),
         End::Folded(series) => {
             let mut out = [0.0; WINDOW * COLUMNS.len()];
             let window = step.window(series).unwrap();

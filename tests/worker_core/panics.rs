@@ -54,7 +54,7 @@ fn prepare(shape: impl FnOnce(&mut LaneSettings)) -> (RunningLane, SyncSender<()
         lane_commands,
         Arc::clone(&wake),
         to_committer,
-        model,
+        rig::alone(model),
     );
     let (begin, begins) = sync_channel(1);
     let thread = std::thread::spawn(move || {

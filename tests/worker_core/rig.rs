@@ -12,20 +12,21 @@ use foretell::consume::{QueueLimits, QueueSender, queue};
 use foretell::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, VALUE_BYTES_MAX, WireFormat,
 };
-use foretell::domain::{
-    Epoch, Grid, NextOffset, Offset, OutcomeCounts, PartitionId, RecordBatch, Timestamp,
-};
+use foretell::domain::{Epoch, Grid, NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
 use foretell::infer::{Batching, Forecaster, Package, Places, Runtime, WindowFeatures, check};
+use foretell::models::Slot;
 use foretell::partition::{
     Lane, LaneCommand, LaneSettings, Lineage, OutputSettings, Pulse, Rescue, Serving, ServingModel,
     Step,
 };
-use foretell::produce::{CommitterInput, Destination, ForecastEncoder, OutputBatch, Room};
+use foretell::produce::{CommitterInput, ForecastEncoder, OutputBatch, Room};
 use foretell::registry::Schemas;
+use foretell::telemetry::{HoldCount, metrics};
 use foretell::window::{Table, WindowConfig, WindowSettings};
 use tokio::sync::{Notify, mpsc};
 
 use crate::avro::FEATURES;
+pub(crate) use crate::sent::{Sent, Whole, sent, whole};
 
 pub(crate) const TOPIC: &str = "observations";
 pub(crate) const STEP_MS: i64 = 120_000;
@@ -177,6 +178,11 @@ pub(crate) fn model(path: &str, length: usize) -> ServingModel {
     }
 }
 
+/// A model that serves for ever.
+pub(crate) fn alone(model: ServingModel) -> (Slot, ServingModel) {
+    (Slot::fixed(model.package.sha256()), model)
+}
+
 /// A partition that a lane is to serve, and the records it finds there.
 pub(crate) struct Partition {
     pub(crate) id: i32,
@@ -229,6 +235,7 @@ pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> Lane
         pulse: Pulse::default(),
         keeper: None,
         rescue: Rescue::new(sync_channel(1).0),
+        model_holds: HoldCount::new(metrics::model_holds),
         wall_clock: || NOW,
     }
 }
@@ -249,7 +256,7 @@ pub(crate) fn run(
         lane_commands,
         Arc::clone(&wake),
         to_committer,
-        model,
+        alone(model),
     );
     let mut feeds = Vec::new();
     for partition in partitions {
@@ -335,64 +342,4 @@ async fn feed(
         tokio::task::yield_now().await;
     }
     drop(commands);
-}
-
-/// One output record by itself.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sent {
-    pub(crate) destination: Destination,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-impl Sent {
-    pub(crate) fn header(&self, wanted: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(name, _)| name == wanted);
-        found.map(|(_, value)| std::str::from_utf8(value.as_deref().unwrap()).unwrap())
-    }
-}
-
-pub(crate) fn sent(batch: &OutputBatch) -> Vec<Sent> {
-    let outputs = batch.iter().map(|output| Sent {
-        destination: output.destination,
-        key: output.key.map(<[u8]>::to_vec),
-        value: Some(output.value.to_vec()),
-        headers: output
-            .headers()
-            .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
-            .collect(),
-    });
-    outputs.collect()
-}
-
-/// Everything that a partition led to, whatever batches it came in.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Whole {
-    pub(crate) to: NextOffset,
-    pub(crate) metadata: String,
-    pub(crate) outcomes: OutcomeCounts,
-    pub(crate) sent: Vec<Sent>,
-}
-
-/// Joins the output batches of one partition, which must lie end to end.
-pub(crate) fn whole(batches: &[OutputBatch], partition: i32) -> Whole {
-    let mut batches = batches
-        .iter()
-        .filter(|batch| batch.partition == PartitionId(partition));
-    let first = batches.next().unwrap();
-    let mut whole = Whole {
-        to: first.to,
-        metadata: first.metadata.clone(),
-        outcomes: first.outcomes,
-        sent: sent(first),
-    };
-    for batch in batches {
-        assert_eq!(batch.from, whole.to, "a gap between two output batches");
-        whole.to = batch.to;
-        whole.metadata.clone_from(&batch.metadata);
-        whole.outcomes.merge(&batch.outcomes);
-        whole.sent.extend(sent(batch));
-    }
-    whole
 }

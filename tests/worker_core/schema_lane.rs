@@ -10,7 +10,8 @@ use foretell::decode::SchemaAnswer;
 use foretell::domain::{Epoch, NextOffset, Outcome, PartitionId, Rejection, SchemaId};
 use foretell::partition::{Lane, LaneCommand, Serving, Step};
 use foretell::produce::{CommitterInput, OutputBatch};
-use foretell::registry::{Book, Holds, Schemas};
+use foretell::registry::{Book, Schemas};
+use foretell::telemetry::{HoldCount, Holds, metrics};
 use foretell::window::{Table, WindowConfig};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -46,9 +47,10 @@ impl Rig {
         let (to_committer, outputs) = mpsc::channel(1_000);
         let (asks_sender, asks) = mpsc::channel(100);
         let (book, published) = watch::channel(Book::default());
-        let (holding, holds) = watch::channel(Holds::default());
+        let holding = HoldCount::new(metrics::schema_holds);
+        let holds = holding.watch();
         let mut settings = rig::lane_settings(8, None);
-        settings.schemas = Schemas::new(asks_sender, published, Arc::new(holding));
+        settings.schemas = Schemas::new(asks_sender, published, holding);
         let wake = Arc::new(Notify::new());
         let model = rig::model("tests/models/gru_quantiles.onnx", 24);
         let lane = Lane::new(
@@ -56,7 +58,7 @@ impl Rig {
             lane_commands,
             Arc::clone(&wake),
             to_committer,
-            model,
+            rig::alone(model),
         );
         let mut feeds = Vec::new();
         for partition in [HELD, NEIGHBOUR] {

@@ -93,7 +93,7 @@ fn with_a_lane<R>(script: impl AsyncFnOnce(&mut Ends) -> R) -> R {
             lane_commands,
             Arc::clone(&wake),
             to_committer,
-            model,
+            rig::alone(model),
         );
         let (feed, receiver) = queue(LIMITS, wake);
         let step = rig::step(WindowConfig::new(rig::settings(SLOTS, 0)).unwrap());

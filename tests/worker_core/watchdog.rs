@@ -126,7 +126,7 @@ fn hanging_lane() -> HangingLane {
         lane_commands,
         Arc::clone(&wake),
         to_committer,
-        model,
+        rig::alone(model),
     );
     let (feed, receiver) = foretell::consume::queue(LIMITS, wake);
     assert!(feed.send(rig::batch(&inputs)));

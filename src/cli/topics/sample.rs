@@ -182,7 +182,7 @@ impl Sampled {
             End::Duplicate => Outcome::Duplicate,
             End::Held => Outcome::Held,
             // Only without a registry, and then no value is framed for one.
-            End::AwaitsSchema(_) => Outcome::Rejected(Rejection::UnknownSchema),
+            End::AwaitsSchema(_) | End::Stopped => Outcome::Rejected(Rejection::UnknownSchema),
         };
         self.outcomes.add(outcome);
         Ok(())

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::{Explanation, InForce, Place, Question, RecentOutcome, SLOTS_DEFAULT, State, explain};
 use crate::domain::{Outcome, PartitionId, partition_of};
-use crate::partition::model::ServingModel;
+use crate::partition::lineup::Lineup;
 use crate::partition::round::OutputSettings;
 use crate::partition::serving::Serving;
 
@@ -30,20 +30,24 @@ impl Inquiry {
     pub(in crate::partition) fn answer(
         self,
         servings: &[Serving],
-        model: &ServingModel,
+        lineup: &Lineup,
         (settings, features): (&OutputSettings, &[String]),
     ) {
         let home = partition_of(self.series.as_bytes(), settings.partitions);
         let has_it = |serving: &&Serving| {
             serving.partition == home || serving.step.windows().find(&self.series).is_some()
         };
-        let model = InForce {
-            contract: model.package.contract(),
-            digest: model.package.digest(),
-            binding: &model.binding,
-            features,
-        };
         let explanation = |serving: &Serving| {
+            let windows = serving.step.windows();
+            let newest = windows.window_of(&self.series).map(|one| one.newest());
+            let origin = newest.map(|newest| windows.config().grid().time(newest));
+            let model = &lineup.member(origin.or(windows.stream_time()))?.model;
+            let model = InForce {
+                contract: model.package.contract(),
+                digest: model.package.digest(),
+                binding: &model.binding,
+                features,
+            };
             let question = Question {
                 series: &self.series,
                 slots: self.slots.unwrap_or(SLOTS_DEFAULT),
@@ -55,7 +59,7 @@ impl Inquiry {
                 position: serving.position,
             };
             let state = State {
-                windows: serving.step.windows(),
+                windows,
                 lineage: serving.step.lineage(),
             };
             let outcomes = serving.step.recent(&self.series).into_iter().map(|at| {
@@ -63,11 +67,16 @@ impl Inquiry {
                 let certain = at.1 != Outcome::Folded || !serving.began.is_past(at.0);
                 RecentOutcome::new(at, certain)
             });
-            explain(question, place, state, model, outcomes.collect())
+            let outcomes = outcomes.collect();
+            Some(explain(question, place, state, model, outcomes))
         };
         let answer = LaneAnswer {
             partitions: servings.iter().map(|serving| serving.partition).collect(),
-            explanations: servings.iter().filter(has_it).map(explanation).collect(),
+            explanations: servings
+                .iter()
+                .filter(has_it)
+                .filter_map(explanation)
+                .collect(),
         };
         let _unless_nobody_waits = self.reply.send(answer);
     }

@@ -50,6 +50,7 @@ pub(super) const SNAPSHOT_BYTES: &str = "foretell_snapshot_bytes";
 pub(super) const SNAPSHOT_SECONDS: &str = "foretell_snapshot_seconds";
 pub(super) const SNAPSHOT_PAUSE: &str = "foretell_snapshot_pause_seconds";
 pub(super) const SCHEMA_HOLDS: &str = "foretell_schema_held_partitions";
+pub(super) const MODEL_HOLDS: &str = "foretell_model_held_partitions";
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +128,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 45] = [
+pub const ALL: [Metric; 46] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -340,6 +341,11 @@ pub const ALL: [Metric; 45] = [
         SCHEMA_HOLDS,
         &[],
         "Partitions held, serving or restoring, until the Schema Registry has said what a schema id is",
+    ),
+    gauge_of(
+        MODEL_HOLDS,
+        &[],
+        "Partitions held at a record whose forecast is for a model that is not warm here",
     ),
 ];
 

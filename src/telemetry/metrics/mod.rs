@@ -31,10 +31,10 @@ pub use transactions::{
 
 use catalogue::{
     BATCH_ROWS, BUILD, COLLAPSE_ALARMS, COMMITTED, COMMITTED_TIME, DECODE, FOLD, FOLDED, FORECASTS,
-    HELD_DISCARDED, INFER, LAG, LANE_BUSY, LANE_ROUND_AGE, MISPLACED, MODEL, PANICS, PARTITIONS,
-    PAUSED, POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS, REGISTRY_SECONDS,
-    REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS, RUNS_STOPPED, SCHEMA_HOLDS,
-    SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME,
+    HELD_DISCARDED, INFER, LAG, LANE_BUSY, LANE_ROUND_AGE, MISPLACED, MODEL, MODEL_HOLDS, PANICS,
+    PARTITIONS, PAUSED, POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS,
+    REGISTRY_SECONDS, REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS,
+    RUNS_STOPPED, SCHEMA_HOLDS, SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME,
 };
 
 /// How the checksum of a replayed partition compared with the committed one.
@@ -329,6 +329,11 @@ pub fn schema_holds(partitions: usize) {
     gauge!(SCHEMA_HOLDS).set(number(partitions));
 }
 
+/// So many partitions are held for a model.
+pub fn model_holds(partitions: usize) {
+    gauge!(MODEL_HOLDS).set(number(partitions));
+}
+
 /// A count, offset or time as a metric's number; negative ones, which mean "not known", as 0. Up to
 /// 2^53 it is exact; nothing here comes near.
 fn number(count: impl TryInto<u64>) -> f64 {
@@ -388,6 +393,7 @@ mod tests {
         restored(took);
         registry_asked(RegistryResult::Found, took);
         schema_holds(1);
+        model_holds(0);
         snapshot(SnapshotResult::Stored);
         snapshot_stored(PARTITION, (43, took), Timestamp(2_500));
         snapshot_pause(took);

@@ -15,6 +15,12 @@ pub struct Digest([u8; 32]);
 #[error("a SHA-256 is 64 lower-case hexadecimal digits")]
 pub struct NoDigest;
 
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl FromStr for Digest {
     type Err = NoDigest;
 

@@ -2,32 +2,35 @@
 //!
 //! It is the batching unit. Each round drains its partitions' queues in turn, folds, and makes one
 //! run: a backlog gives large batches, a quiet topic gives low latency, and there is nothing to tune.
-//! It sleeps only when nothing waits. The assigner gives it partitions and takes them away.
+//! It sleeps only when nothing waits. The assigner gives it partitions and takes them away, the promoter models.
+//! `work` is a round.
+
+mod work;
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::assigner::AssignerInput;
 use super::at_hand::Kept;
 use super::busy::Busy;
 use super::cut::{CutSettings, Cutter};
 use super::explain::Inquiry;
+use super::lineup::Lineup;
 use super::model::ServingModel;
-use super::outputs::Build;
-use super::published::ModelText;
 use super::pulse::Pulse;
-use super::rescue::{Rescue, TooManyPanics, caught};
+use super::rescue::{Rescue, TooManyPanics};
 use super::round::{OutputSettings, Round};
 use super::serving::Serving;
-use crate::domain::{Epoch, PartitionId, Timestamp};
+use crate::domain::{Digest, PartitionId, Timestamp};
 use crate::infer::ForeignBatch;
-use crate::produce::{CommitterInput, ForecastEncoder, OutputBatch, Room};
+use crate::models::Slot;
+use crate::produce::{CommitterInput, ForecastEncoder, Room};
 use crate::registry::Schemas;
-use crate::telemetry::metrics;
+use crate::telemetry::HoldCount;
 
 /// What a lane is told to do.
 #[derive(Debug)]
@@ -44,6 +47,13 @@ pub enum LaneCommand {
     },
     /// Why does a series get forecasts, or not?
     Explain(Box<Inquiry>),
+    /// A warm session of a model, which serves from the next round on if the plan says so.
+    Admit(Box<ServingModel>),
+    /// The plan names this model no more. Its session goes back, as taking one down is no work for a lane.
+    Dismiss {
+        digest: Digest,
+        returned: mpsc::Sender<Box<ServingModel>>,
+    },
 }
 
 /// What a lane is configured by.
@@ -69,6 +79,8 @@ pub struct LaneSettings {
     pub keeper: Option<SyncSender<AssignerInput>>,
     /// For partitions whose work panics.
     pub rescue: Rescue,
+    /// Counts the partitions that are held for a model.
+    pub model_holds: HoldCount,
     /// The time now, read once a round; it decides emission only.
     pub wall_clock: fn() -> Timestamp,
 }
@@ -94,8 +106,7 @@ pub struct Lane {
     commands: mpsc::Receiver<LaneCommand>,
     wake: Arc<Notify>,
     committer: mpsc::Sender<CommitterInput>,
-    model: ServingModel,
-    text: ModelText,
+    lineup: Lineup,
     servings: Vec<Serving>,
     round: Round,
     /// The partition that the next round begins with.
@@ -106,34 +117,16 @@ pub struct Lane {
     cutter: Cutter,
 }
 
-/// A partition whose work panicked: its state may be anything.
-#[derive(Debug)]
-struct Fallen {
-    partition: PartitionId,
-    epoch: Epoch,
-    panic: String,
-}
-
-impl Fallen {
-    fn new(serving: &Serving, panic: String) -> Self {
-        Self {
-            partition: serving.partition,
-            epoch: serving.epoch,
-            panic,
-        }
-    }
-}
-
 impl Lane {
+    /// A lane that has a session of one model, of those that the plan of the slot names or will name.
     pub fn new(
         settings: LaneSettings,
         commands: mpsc::Receiver<LaneCommand>,
         wake: Arc<Notify>,
         committer: mpsc::Sender<CommitterInput>,
-        model: ServingModel,
+        model: (Slot, ServingModel),
     ) -> Self {
-        let text = ModelText::of(&model.package, Arc::clone(&model.runtime));
-        let round = Round::new(&model, settings.batch_max);
+        let lineup = Lineup::new(model, settings.batch_max);
         let cutter = Cutter::new(settings.snapshots.clone());
         let busy = Busy::since(Instant::now());
         Self {
@@ -141,10 +134,9 @@ impl Lane {
             commands,
             wake,
             committer,
-            model,
-            text,
+            lineup,
             servings: Vec::new(),
-            round,
+            round: Round::default(),
             turn: 0,
             busy,
             ask_again: None,
@@ -161,6 +153,7 @@ impl Lane {
             while let Ok(command) = self.commands.try_recv() {
                 self.on_command(command).await?;
             }
+            self.follow();
             self.attend();
             self.cutter.attend(&mut self.servings, Instant::now());
             if self.servings.iter().any(Serving::has_records) {
@@ -177,6 +170,7 @@ impl Lane {
                 },
                 () = self.wake.notified() => {}
                 () = self.settings.schemas.changed() => {}
+                () = self.lineup.changed() => {}
                 () = self.cutter.wait() => {}
                 () = sleep_until(ask_again.unwrap_or(idle)), if ask_again.is_some() => {}
                 // An idle lane tells once that it is idle.
@@ -214,7 +208,19 @@ impl Lane {
             }
             LaneCommand::Explain(inquiry) => {
                 let about = (&self.settings.outputs, &*self.settings.features);
-                inquiry.answer(&self.servings, &self.model, about);
+                inquiry.answer(&self.servings, &self.lineup, about);
+                Ok(())
+            }
+            LaneCommand::Admit(model) => {
+                debug!(digest = model.package.digest(), "lane has a session");
+                self.lineup.admit(*model);
+                Ok(())
+            }
+            LaneCommand::Dismiss { digest, returned } => {
+                if let Some(model) = self.lineup.dismiss(digest) {
+                    // Without room, or anybody there, it is taken down here.
+                    let _unless_full = returned.try_send(Box::new(model));
+                }
                 Ok(())
             }
         }
@@ -243,6 +249,15 @@ impl Lane {
         self.settings.pulse.serves(partitions);
     }
 
+    /// Takes the plan in force, and lets partitions go on that may have been held for another one.
+    fn follow(&mut self) {
+        if self.lineup.follow() {
+            for serving in &mut self.servings {
+                serving.awaits_model = None;
+            }
+        }
+    }
+
     /// Lets held partitions go on whose schemas have come, and asks for those that have not.
     fn attend(&mut self) {
         let schemas = &self.settings.schemas;
@@ -259,132 +274,6 @@ impl Lane {
                 .for_each(|serving| serving.ask(schemas));
             self.ask_again = Some(now + Schemas::ASK_EVERY);
         }
-    }
-
-    /// One round, from records to output batches on their way to the committer.
-    async fn work(&mut self) -> Result<(), LaneError> {
-        let began = Instant::now();
-        self.settings.pulse.begin();
-        let mut fallen = self.drain();
-        let folded = Instant::now();
-        metrics::round_folded(&self.round.counts, folded - began);
-        metrics::decoded(&self.round.decoded);
-        let batches = self.infer(folded, &mut fallen)?;
-        self.round.clear();
-        self.give_up(fallen)?;
-        self.settings.pulse.end();
-        self.busy.worked(began.elapsed());
-        self.busy.publish(self.settings.index);
-        for batch in batches {
-            let room = self.settings.room.take(batch.byte_len()).await;
-            self.send(CommitterInput::Batch(Box::new(batch), room))
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Takes records of every partition in turn; answers which of them panicked, and with what.
-    fn drain(&mut self) -> Vec<Fallen> {
-        let waiting = self
-            .servings
-            .iter()
-            .filter(|serving| serving.has_records())
-            .count();
-        let rows_max = self.settings.batch_max;
-        let share = (rows_max * RECORDS_PER_ROW / waiting.max(1)).max(1);
-        let rows_share = rows_max.div_ceil(waiting.max(1));
-        let partitions = self.servings.len();
-        let mut fallen = Vec::new();
-        for turn in 0..partitions {
-            let index = (self.turn + turn) % partitions;
-            let serving = &mut self.servings[index];
-            let rows_end = (self.round.rows.batch().len() + rows_share).min(rows_max);
-            let context = (&self.model, &self.settings.outputs);
-            let mark = self.round.mark();
-            let round = &mut self.round;
-            if let Err(panic) =
-                caught(|| round.take((index, &mut *serving), share, rows_end, context))
-            {
-                self.round.rewind(mark);
-                fallen.push(Fallen::new(serving, panic));
-            }
-        }
-        self.turn = (self.turn + 1) % partitions.max(1);
-        fallen
-    }
-
-    /// Runs the model on what was taken, and makes an output batch of each partition's part. A panic of the
-    /// run is no one's in particular: then every partition of the round is given up.
-    fn infer(
-        &mut self,
-        folded: Instant,
-        fallen: &mut Vec<Fallen>,
-    ) -> Result<Vec<OutputBatch>, LaneError> {
-        let (model, rows) = (&mut self.model, self.round.rows.batch());
-        let now = self.settings.wall_clock;
-        let (outputs, now) = match caught(|| (model.forecaster.run(rows), now())) {
-            Ok((outputs, now)) => (outputs?, now),
-            Err(panic) => {
-                let drafts = self.round.drafts.iter();
-                let all = drafts.map(|draft| &self.servings[draft.serving]);
-                fallen.extend(all.map(|serving| Fallen::new(serving, panic.clone())));
-                return Ok(Vec::new());
-            }
-        };
-        if !rows.is_empty() {
-            metrics::batch_inferred(rows.len(), folded.elapsed());
-        }
-        if let Some(failure) = outputs.failed_run() {
-            let (rows, stopped) = (rows.len(), outputs.stopped_runs());
-            metrics::runs_stopped(stopped);
-            warn!(
-                rows,
-                stopped,
-                failure,
-                "a run of the model failed; rows that fail alone are dead-lettered"
-            );
-        }
-        let build = Build {
-            model: &self.text,
-            settings: &self.settings.outputs,
-            encoder: &self.settings.encoder,
-            names: &self.round.names,
-            outputs: &outputs,
-            now,
-        };
-        let mut batches = Vec::with_capacity(self.round.drafts.len());
-        for draft in &mut self.round.drafts {
-            let (first, end) = draft.pending;
-            let pending = &self.round.pending[first..end];
-            let serving = &mut self.servings[draft.serving];
-            let made = caught(|| {
-                let batch = build.batch(draft, serving, pending);
-                for (series, at) in &draft.unpublished {
-                    serving.step.correct(*series, *at);
-                }
-                batch
-            });
-            match made {
-                Ok(batch) => batches.push(batch),
-                Err(panic) => fallen.push(Fallen::new(serving, panic)),
-            }
-        }
-        Ok(batches)
-    }
-
-    /// Drops the states of partitions that panicked and has them assigned anew.
-    fn give_up(&mut self, fallen: Vec<Fallen>) -> Result<(), LaneError> {
-        for one in fallen {
-            let Fallen {
-                partition,
-                epoch,
-                panic,
-            } = one;
-            drop(self.forget(partition));
-            let rescue = &self.settings.rescue;
-            rescue.assign_anew((partition, epoch), &panic)?;
-        }
-        Ok(())
     }
 
     /// Waits for room: back-pressure reaches the queues, and then Kafka.
