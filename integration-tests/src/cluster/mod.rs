@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -16,6 +16,10 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::wait;
+
+mod progress;
+
+pub use progress::{Commit, Progress};
 
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -117,6 +121,17 @@ impl Cluster {
         })
     }
 
+    /// Deletes a topic with all its records, and creates another one under its name.
+    pub fn make_topic_anew(&self, name: &str, partitions: usize) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        for answer in runtime.block_on(admin.delete_topics(&[name], &options))? {
+            answer.map_err(|(failed, error)| anyhow!("cannot delete {failed}: {error}"))?;
+        }
+        self.create_topic(name, partitions)
+    }
+
     /// Deletes all records that a topic has now, as retention does.
     pub fn delete_records(&self, topic: &str) -> Result<()> {
         let all = (0..self.partitions(topic)?).map(|partition| (partition, Offset::End));
@@ -160,11 +175,7 @@ impl Cluster {
             .set("isolation.level", "read_committed")
             .create()?;
         let partitions = 0..self.partitions(topic)?;
-        Ok(Progress {
-            consumer,
-            topic: topic.to_owned(),
-            partitions: partitions.collect(),
-        })
+        Ok(Progress::new(consumer, topic, partitions.collect()))
     }
 
     /// A producer that places keys as Kafka's Java producer does.
@@ -177,156 +188,6 @@ impl Cluster {
             .create_with_context(Failures::default())?;
         Ok(Writer { producer })
     }
-}
-
-/// Committed offsets of a group beside the ends of a topic.
-pub struct Progress {
-    consumer: BaseConsumer,
-    topic: String,
-    partitions: Vec<i32>,
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Progress")
-            .field("topic", &self.topic)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Progress {
-    /// The sum of the committed offsets; partitions without one count as 0.
-    pub fn committed(&self) -> Result<i64> {
-        Ok(self
-            .committed_each()?
-            .into_iter()
-            .map(|(_, offset)| offset.unwrap_or(0))
-            .sum())
-    }
-
-    /// The committed offset of every partition. Waits while a transaction that moves one is open.
-    pub fn committed_each(&self) -> Result<Vec<(i32, Option<i64>)>> {
-        through_passing("the committed offsets are known", || self.ask_committed())
-    }
-
-    fn ask_committed(&self) -> Result<Vec<(i32, Option<i64>)>> {
-        let mut list = TopicPartitionList::new();
-        for &partition in &self.partitions {
-            list.add_partition(&self.topic, partition);
-        }
-        let committed = self.consumer.committed_offsets(list, ANSWER)?;
-        let mut offsets = Vec::with_capacity(self.partitions.len());
-        for element in committed.elements() {
-            element.error()?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                Offset::Beginning
-                | Offset::End
-                | Offset::Stored
-                | Offset::Invalid
-                | Offset::OffsetTail(_) => None,
-            };
-            offsets.push((element.partition(), offset));
-        }
-        Ok(offsets)
-    }
-
-    /// The sum of the last stable offsets.
-    pub fn end(&self) -> Result<i64> {
-        through_passing("the topic's ends are known", || self.ask_end())
-    }
-
-    /// The last stable offset of every partition.
-    pub fn end_each(&self) -> Result<Vec<(i32, i64)>> {
-        through_passing("the topic's ends are known", || self.ask_end_each())
-    }
-
-    fn ask_end(&self) -> Result<i64> {
-        let ends = self.ask_end_each()?;
-        Ok(ends.into_iter().map(|(_, end)| end).sum())
-    }
-
-    fn ask_end_each(&self) -> Result<Vec<(i32, i64)>> {
-        // Without asking for the topic a client does not look for a leader in place of one that is gone.
-        self.consumer.fetch_metadata(Some(&self.topic), ANSWER)?;
-        let end = |&partition: &i32| {
-            let (_, end) = self
-                .consumer
-                .fetch_watermarks(&self.topic, partition, ANSWER)?;
-            Ok((partition, end))
-        };
-        self.partitions.iter().map(end).collect()
-    }
-
-    /// Waits until everything that is in the topic now is committed. `each` is asked meanwhile, so
-    /// that a worker that died ends the waiting.
-    pub fn wait_for_end(
-        &self,
-        deadline: Duration,
-        mut each: impl FnMut() -> Result<()>,
-    ) -> Result<()> {
-        let end = self.end()?;
-        let done = wait::until_true("the whole input is committed", deadline, || {
-            each()?;
-            Ok(self.committed()? >= end)
-        });
-        done.with_context(|| self.lag().unwrap_or_else(|error| error.to_string()))?;
-        let committed = self.committed()?;
-        ensure!(
-            committed == end,
-            "committed {committed} of only {end} in {}",
-            self.topic
-        );
-        Ok(())
-    }
-
-    /// Which partitions are behind, for people.
-    fn lag(&self) -> Result<String> {
-        let mut behind = Vec::new();
-        for (partition, committed) in self.committed_each()? {
-            let (start, end) = self
-                .consumer
-                .fetch_watermarks(&self.topic, partition, ANSWER)?;
-            if committed.unwrap_or(start) < end {
-                behind.push(format!("{partition}: {committed:?} of {start}..{end}"));
-            }
-        }
-        Ok(format!(
-            "partitions of {} that are behind: {}",
-            self.topic,
-            behind.join(", ")
-        ))
-    }
-}
-
-/// Asks until a broker that is starting, or a group that has no coordinator yet, has answered.
-fn through_passing<T>(what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
-    wait::until(what, ANSWER, || match ask() {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if is_passing(&error) => Ok(None),
-        Err(error) => Err(error),
-    })
-}
-
-fn is_passing(error: &anyhow::Error) -> bool {
-    let code = error
-        .downcast_ref::<KafkaError>()
-        .and_then(KafkaError::rdkafka_error_code);
-    matches!(
-        code,
-        Some(
-            RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::RequestTimedOut
-                | RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::CoordinatorNotAvailable
-                | RDKafkaErrorCode::NotCoordinator
-                | RDKafkaErrorCode::CoordinatorLoadInProgress
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::UnknownPartition
-        )
-    )
 }
 
 /// Writes records and knows that they arrived.
