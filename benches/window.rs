@@ -131,11 +131,7 @@ impl Records {
             value_bytes_max: VALUE_BYTES_MAX,
         };
         let schema = WriterSchema::parse(&schema, Path::new("bench.avsc")).unwrap();
-        let lineage = Lineage {
-            config_hash: 0,
-            start: NextOffset::ZERO,
-            whole_from: NextOffset::ZERO,
-        };
+        let lineage = Lineage::beginning_at(NextOffset::ZERO, 0);
         let windows = Table::new(*feed.table.config());
         let decoder = Decoder::new(config, WireFormat::Datum { schema }).unwrap();
         let mut records = Self {

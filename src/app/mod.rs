@@ -300,6 +300,7 @@ impl<'a> Wiring<'a> {
     ) -> Result<Poller, StartError> {
         let sink = to_assigner.clone();
         let hooks = Hooks::new(
+            &self.config.topics.observations,
             self.ownership.clone(),
             Box::new(move |event| sink.send(AssignerInput::Rebalance(event)).is_ok()),
             self.config.kafka.drain_timeout,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::domain::{NextOffset, Offset, PartitionId};
+use crate::domain::{NextOffset, Offset, PartitionId, TopicId};
 
 /// Why the poll thread ended.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,14 @@ pub enum PollError {
         "the next offset of {topic} is no longer in the log: records were deleted before they were read; see docs/runbook.md on gaps"
     )]
     OutOfRange { topic: String },
+    #[error(
+        "{topic} was deleted and made anew while it was read: its id was {was} and is {is}. No record of the new topic has been processed. Kafka deletes a group's offsets with the topic: where they are gone a restart begins at input.start, where they are not it ends and says so; see docs/runbook.md on topics that are made anew"
+    )]
+    MadeAnew {
+        topic: String,
+        was: TopicId,
+        is: TopicId,
+    },
     #[error(
         "a batch of {topic} cannot be read: {error}; it is damaged in the broker's log, or made in a way that this release does not know. Nothing is skipped silently: see docs/runbook.md on damage"
     )]
@@ -74,6 +82,21 @@ pub(super) fn is_damaged(error: &KafkaError) -> bool {
             | RDKafkaErrorCode::BadCompression
             | RDKafkaErrorCode::NotImplemented
             | RDKafkaErrorCode::InvalidMessage,
+        ) => true,
+        Some(_) | None => false,
+    }
+}
+
+/// Errors of a replay after which librdkafka goes on by itself; its stall limit bounds them.
+pub(super) fn is_passing(error: &KafkaError) -> bool {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::Resolve,
         ) => true,
         Some(_) | None => false,
     }

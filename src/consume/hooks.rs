@@ -21,7 +21,8 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::domain::{Epoch, PartitionId};
+use super::identity::{Identity, MadeAnew};
+use crate::domain::{Epoch, PartitionId, TopicId};
 use crate::ownership::Ownership;
 use crate::telemetry::librdkafka;
 
@@ -60,6 +61,7 @@ pub struct Hooks {
     aftermath: Mutex<Aftermath>,
     /// Last stable offset of each partition, as the client's statistics gave it last.
     log_ends: Mutex<BTreeMap<PartitionId, i64>>,
+    identity: Identity,
 }
 
 /// What hooks leave for the poll thread, which they run on but do not own.
@@ -79,6 +81,7 @@ impl fmt::Debug for Hooks {
 
 impl Hooks {
     pub fn new(
+        topic: &str,
         ownership: Ownership,
         sink: Box<dyn Fn(RebalanceEvent) -> bool + Send + Sync>,
         release_timeout: Duration,
@@ -89,7 +92,18 @@ impl Hooks {
             release_timeout,
             aftermath: Mutex::default(),
             log_ends: Mutex::default(),
+            identity: Identity::of(topic),
         }
+    }
+
+    /// The id of the topic that is read, once it is known.
+    pub(super) fn topic_id(&self) -> Option<TopicId> {
+        self.identity.id()
+    }
+
+    /// Whether the topic is another one by now. It is known before any record of that comes.
+    pub(super) fn made_anew(&self) -> Option<MadeAnew> {
+        self.identity.made_anew()
     }
 
     pub(super) fn holds(&self, partition: PartitionId, epoch: Epoch) -> bool {
@@ -221,6 +235,7 @@ impl Hooks {
 
 impl ClientContext for Hooks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.identity.hear(facility, message);
         librdkafka::log(level, facility, message);
     }
 

@@ -7,17 +7,18 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 
 use super::answer::{until_answered, until_leader_answers};
 use super::client::ClientSettings;
-use super::failure::is_damaged;
+use super::failure::{is_damaged, is_passing};
 use super::hooks::check_elements;
 use super::raw_headers::wanted_headers;
-use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp};
+use super::topic_id::topic_id;
+use crate::domain::{NextOffset, Offset, PartitionId, RecordBatch, Timestamp, TopicId};
 use crate::permission::is_forbidden;
 
 /// Where a partition stands.
@@ -29,6 +30,8 @@ pub struct Committed {
     pub log_start: NextOffset,
     /// One past the last record.
     pub log_end: NextOffset,
+    /// Asked for last: where it is the committed one, so is the log. `None` where the brokers tell none.
+    pub topic_id: Option<TopicId>,
 }
 
 /// Where a group without a committed offset starts.
@@ -189,6 +192,26 @@ impl Replayer {
             stable,
             log_start,
             log_end,
+            topic_id: self.topic_id(partition, wanted)?,
+        })
+    }
+
+    /// The id that the topic has now, `None` where the brokers tell none.
+    ///
+    /// # Errors
+    /// When the leader gives no answer in time, there is no such topic, or it is not wanted any more.
+    pub fn topic_id(
+        &self,
+        partition: PartitionId,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Option<TopicId>, ReplayError> {
+        let topic = self.topic.as_str();
+        let ask = |timeout| topic_id(&self.consumer, (topic, partition), timeout);
+        until_answered(ask, wanted).map_err(|error| ReplayError::Position {
+            topic: topic.to_owned(),
+            partition,
+            what: "the id of the topic",
+            error,
         })
     }
 
@@ -366,20 +389,5 @@ impl Replayer {
                 return Ok(read);
             }
         }
-    }
-}
-
-/// Errors after which librdkafka goes on by itself; the stall limit bounds them.
-fn is_passing(error: &KafkaError) -> bool {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::NotLeaderForPartition
-            | RDKafkaErrorCode::LeaderNotAvailable
-            | RDKafkaErrorCode::Resolve,
-        ) => true,
-        Some(_) | None => false,
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use super::client::ClientSettings;
+use super::identity;
 
 /// What the worker's consumer is configured by.
 #[derive(Clone, Debug)]
@@ -54,6 +56,14 @@ impl ConsumerSettings {
             .set("fetch.message.max.bytes", "524288")
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.wait.max.ms", "100");
+        // What else it tells then is for whoever reads the target `librdkafka` at debug level.
+        let asked = config.get("debug").map(str::to_owned);
+        let debug = asked.map_or(identity::DEBUG.to_owned(), |asked| {
+            format!("{asked},{}", identity::DEBUG)
+        });
+        config
+            .set("debug", debug)
+            .set_log_level(RDKafkaLogLevel::Debug);
         if let Some(id) = &self.group_instance_id {
             config.set("group.instance.id", id);
         }

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::{NextOffset, Offset, SchemaId, Timestamp, Verdict, Verdicts};
+use super::{NextOffset, Offset, SchemaId, Timestamp, TopicId, Verdict, Verdicts};
 
 /// Where a replay starts that makes every row that is still kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +30,18 @@ pub struct RebuildPoint {
 /// | 9 | `stream_time` |
 /// | 8 | `checksum` |
 /// | 8 | `whole_from` |
+/// | 16 | `topic_id`, zeros where there is none |
 ///
-/// The first byte is [`CommitMetadata::FORMAT_WITHOUT_VERDICTS`] and this is all as long as there are no
-/// verdicts, which a release that knows none reads too. Where there are some it is
-/// [`CommitMetadata::FORMAT`], and there follow one byte with their number and for each, the oldest first:
+/// There follow the verdicts until the end, the oldest first:
 ///
 /// | bytes | item |
 /// |---|---|
 /// | 4 | schema id |
 /// | 8 | `from` |
 /// | 7 | `to` less `from`; all bits set when it is open |
+///
+/// Two formats without `topic_id` are read too: [`CommitMetadata::FORMAT_WITHOUT_VERDICTS`] ends before it, and
+/// in [`CommitMetadata::FORMAT_WITHOUT_ID`] one byte with the number of verdicts stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitMetadata {
     /// `window::FOLD_VERSION` of the worker.
@@ -57,6 +59,8 @@ pub struct CommitMetadata {
     pub whole_from: NextOffset,
     /// Which records a replay refuses without asking a registry.
     pub verdicts: Verdicts,
+    /// Of the topic whose log the offset lies in; `None` where the brokers or an earlier release told none.
+    pub topic_id: Option<TopicId>,
 }
 
 /// Why the metadata of a committed offset says nothing.
@@ -85,14 +89,16 @@ pub enum CommitMetadataError {
 
 impl CommitMetadata {
     /// First byte of the encoding. A release that does not know it treats the metadata as missing.
-    pub const FORMAT: u8 = 2;
-    /// The same when there are no verdicts.
+    pub const FORMAT: u8 = 3;
+    /// That of earlier releases when there are verdicts, and when there are none.
+    pub const FORMAT_WITHOUT_ID: u8 = 2;
     pub const FORMAT_WITHOUT_VERDICTS: u8 = 1;
 
-    const BYTES: usize = 63;
+    const BYTES_WITHOUT_ID: usize = 63;
+    const BYTES: usize = Self::BYTES_WITHOUT_ID + TopicId::BYTES;
     const VERDICT_BYTES: usize = 19;
 
-    /// The text for Kafka: 84 characters, with [`Verdicts::MAX`] verdicts 491.
+    /// The text for Kafka: 106 characters, with [`Verdicts::MAX`] verdicts 511.
     pub fn encode(&self) -> String {
         let Self {
             fold_version,
@@ -103,13 +109,10 @@ impl CommitMetadata {
             checksum,
             whole_from,
             verdicts,
+            topic_id,
         } = self;
         let mut bytes = Vec::with_capacity(Self::BYTES);
-        bytes.push(if verdicts.is_empty() {
-            Self::FORMAT_WITHOUT_VERDICTS
-        } else {
-            Self::FORMAT
-        });
+        bytes.push(Self::FORMAT);
         bytes.extend_from_slice(&fold_version.to_le_bytes());
         bytes.extend_from_slice(&config_hash.to_le_bytes());
         bytes.extend_from_slice(&start.get().to_le_bytes());
@@ -118,13 +121,13 @@ impl CommitMetadata {
         push_time(&mut bytes, *stream_time);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes.extend_from_slice(&whole_from.get().to_le_bytes());
+        bytes.extend_from_slice(&topic_id.map_or([0; TopicId::BYTES], TopicId::bytes));
         push_verdicts(&mut bytes, verdicts);
         STANDARD_NO_PAD.encode(bytes)
     }
 
     /// # Errors
-    /// When the text is not what [`CommitMetadata::encode`] of this release or of one with the
-    /// same format writes.
+    /// When the text is not what [`CommitMetadata::encode`] of this release or of an earlier one writes.
     pub fn decode(text: &str) -> Result<Self, CommitMetadataError> {
         if text.is_empty() {
             return Err(CommitMetadataError::Missing);
@@ -133,17 +136,20 @@ impl CommitMetadata {
             .decode(text)
             .map_err(|source| CommitMetadataError::NotBase64 { source })?;
         let format = bytes.first().copied().unwrap_or_default();
+        if !(Self::FORMAT_WITHOUT_VERDICTS..=Self::FORMAT).contains(&format) {
+            return Err(CommitMetadataError::UnknownFormat { format });
+        }
+        let has_id = format == Self::FORMAT;
         let mut fields = Fields {
             rest: bytes.get(1..).unwrap_or_default(),
             found: bytes.len(),
-            expected: Self::BYTES,
+            expected: if has_id {
+                Self::BYTES
+            } else {
+                Self::BYTES_WITHOUT_ID
+            },
         };
-        let with_verdicts = match format {
-            Self::FORMAT => true,
-            Self::FORMAT_WITHOUT_VERDICTS => false,
-            _ => return Err(CommitMetadataError::UnknownFormat { format }),
-        };
-        let metadata = Self {
+        let mut metadata = Self {
             fold_version: u32::from_le_bytes(fields.take()?),
             config_hash: u64::from_le_bytes(fields.take()?),
             start: fields.offset("start")?,
@@ -154,12 +160,15 @@ impl CommitMetadata {
             stream_time: fields.time("stream time")?,
             checksum: u64::from_le_bytes(fields.take()?),
             whole_from: fields.offset("whole_from")?,
-            verdicts: if with_verdicts {
-                fields.verdicts()?
-            } else {
-                Verdicts::default()
-            },
+            verdicts: Verdicts::default(),
+            topic_id: None,
         };
+        if has_id {
+            metadata.topic_id = TopicId::new(fields.take()?);
+            metadata.verdicts = fields.remaining_verdicts()?;
+        } else if format == Self::FORMAT_WITHOUT_ID {
+            metadata.verdicts = fields.counted_verdicts()?;
+        }
         if fields.rest.is_empty() {
             Ok(metadata)
         } else {
@@ -177,11 +186,6 @@ fn push_time(bytes: &mut Vec<u8>, time: Option<Timestamp>) {
 const OPEN: u64 = (1 << 56) - 1;
 
 fn push_verdicts(bytes: &mut Vec<u8>, verdicts: &Verdicts) {
-    if verdicts.is_empty() {
-        return;
-    }
-    // Never more than `Verdicts::MAX`.
-    bytes.push(u8::try_from(verdicts.iter().len()).unwrap_or(u8::MAX));
     for Verdict { schema, from, to } in verdicts.iter() {
         bytes.extend_from_slice(&schema.get().to_le_bytes());
         bytes.extend_from_slice(&from.get().to_le_bytes());
@@ -192,6 +196,8 @@ fn push_verdicts(bytes: &mut Vec<u8>, verdicts: &Verdicts) {
         bytes.extend(span.to_le_bytes().into_iter().take(7));
     }
 }
+
+const VERDICT_COUNT: &str = "number of schema verdicts";
 
 /// Reads the fields in their order.
 struct Fields<'a> {
@@ -225,13 +231,30 @@ impl Fields<'_> {
         }
     }
 
-    fn verdicts(&mut self) -> Result<Verdicts, CommitMetadataError> {
+    /// As many as there are bytes for.
+    fn remaining_verdicts(&mut self) -> Result<Verdicts, CommitMetadataError> {
+        self.verdicts(self.rest.len().div_ceil(CommitMetadata::VERDICT_BYTES))
+    }
+
+    fn counted_verdicts(&mut self) -> Result<Verdicts, CommitMetadataError> {
         let [count] = self.take()?;
-        let invalid = |item, value| CommitMetadataError::Invalid { item, value };
-        if !(1..=Verdicts::MAX).contains(&usize::from(count)) {
-            return Err(invalid("number of schema verdicts", i64::from(count)));
+        self.expected += 1;
+        match usize::from(count) {
+            0 => Err(CommitMetadataError::Invalid {
+                item: VERDICT_COUNT,
+                value: 0,
+            }),
+            count => self.verdicts(count),
         }
-        self.expected += 1 + usize::from(count) * CommitMetadata::VERDICT_BYTES;
+    }
+
+    fn verdicts(&mut self, count: usize) -> Result<Verdicts, CommitMetadataError> {
+        let invalid = |item, value| CommitMetadataError::Invalid { item, value };
+        if count > Verdicts::MAX {
+            let value = i64::try_from(count).unwrap_or(i64::MAX);
+            return Err(invalid(VERDICT_COUNT, value));
+        }
+        self.expected += count * CommitMetadata::VERDICT_BYTES;
         let mut verdicts = Verdicts::default();
         for _ in 0..count {
             let id = u32::from_le_bytes(self.take()?);
@@ -282,6 +305,15 @@ mod tests {
             checksum: 0x0123_4567_89ab_cdef,
             whole_from: offset(1 << 40),
             verdicts: Verdicts::default(),
+            topic_id: TopicId::new([7; TopicId::BYTES]),
+        }
+    }
+
+    /// As an earlier release left it.
+    fn without_id() -> CommitMetadata {
+        CommitMetadata {
+            topic_id: None,
+            ..metadata()
         }
     }
 
@@ -300,10 +332,12 @@ mod tests {
             metadata.rebuild.stream_time = stream_time;
             metadata.stream_time = stream_time;
             let text = metadata.encode();
-            assert_eq!(text.len(), 84);
+            assert_eq!(text.len(), 106);
             assert!(text.is_ascii());
             assert_eq!(CommitMetadata::decode(&text), Ok(metadata.clone()));
         }
+        let without = without_id();
+        assert_eq!(CommitMetadata::decode(&without.encode()), Ok(without));
     }
 
     #[test]
@@ -324,61 +358,69 @@ mod tests {
         }
     }
 
-    /// By Python: the fields as in the test above and `struct.pack("<BIq", 2, 258, 1000)`, 5 in seven
-    /// bytes, `struct.pack("<Iq", 3, 17)` and seven bytes 0xff.
-    #[test]
-    fn the_layout_with_verdicts_is_the_documented_one() {
-        let mut metadata = metadata();
+    fn with_verdicts(mut metadata: CommitMetadata) -> CommitMetadata {
         metadata.verdicts.push(verdict(258, 1000, Some(1005)));
         metadata.verdicts.push(verdict(3, 17, None));
-        assert_eq!(
-            metadata.encode(),
-            "AgcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAAAgIBAADoAwAAAAAAAAUAAAAAAAADAAAAEQAAAAAAAAD/////////"
-        );
+        metadata
     }
 
-    #[test]
-    fn verdicts_that_say_nothing_are_refused() {
-        let mut metadata = metadata();
-        metadata.verdicts.push(verdict(258, 1000, Some(1005)));
-        let bytes = STANDARD_NO_PAD.decode(metadata.encode()).unwrap();
-        let decode = |raw: &[u8]| CommitMetadata::decode(&STANDARD_NO_PAD.encode(raw));
-        for (place, value, item) in [
-            (63, 0, "number of schema verdicts"),
-            (63, 17, "number of schema verdicts"),
-            (67, 0x80, "a verdict's schema id"),
-            (75, 0x80, "a verdict's start"),
-        ] {
-            let mut wrong = bytes.clone();
-            wrong[place] = value;
-            let error = decode(&wrong).unwrap_err();
-            assert!(error.to_string().starts_with(item), "{error}");
-        }
-        let mut two = bytes.clone();
-        two[63] = 2;
-        let expected = CommitMetadataError::Length {
-            found: 83,
-            expected: 102,
-        };
-        assert_eq!(decode(&two), Err(expected));
-        let longer = [&bytes[..], &[0]].concat();
-        assert!(matches!(
-            decode(&longer),
-            Err(CommitMetadataError::Length {
-                found: 84,
-                expected: 83
-            })
-        ));
-    }
-
-    /// `base64.b64encode(struct.pack("<BIQqqBqBqQq", 1, 7, 2**64 - 2, 0, 2**63 - 1, 0, 0, 1,
-    /// -2**63, 0x0123456789abcdef, 2**40))` of Python, without the padding.
+    /// By Python: `base64.b64encode(struct.pack("<BIQqqBqBqQq", 3, 7, 2**64 - 2, 0, 2**63 - 1, 0, 0, 1,
+    /// -2**63, 0x0123456789abcdef, 2**40) + b"\7" * 16)` without the padding; then
+    /// `struct.pack("<Iq", 258, 1000)`, 5 in seven bytes, `struct.pack("<Iq", 3, 17)` and seven bytes 0xff.
     #[test]
     fn the_layout_is_the_documented_one() {
         assert_eq!(
             metadata().encode(),
-            "AQcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAA"
+            "AwcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAABwcHBwcHBwcHBwcHBwcHBw"
         );
+        assert_eq!(
+            with_verdicts(metadata()).encode(),
+            "AwcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAABwcHBwcHBwcHBwcHBwcHBwIBAADoAwAAAAAAAAUAAAAAAAADAAAAEQAAAAAAAAD/////////"
+        );
+    }
+
+    /// The same fields, with 1 and 2 in front, without the id, and with `b"\2"` before the verdicts.
+    #[test]
+    fn what_earlier_releases_left_is_read() {
+        let plain =
+            "AQcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAA";
+        assert_eq!(CommitMetadata::decode(plain), Ok(without_id()));
+        let refusing = "AgcAAAD+/////////wAAAAAAAAAA/////////38AAAAAAAAAAAABAAAAAAAAAIDvzauJZ0UjAQAAAAAAAQAAAgIBAADoAwAAAAAAAAUAAAAAAAADAAAAEQAAAAAAAAD/////////";
+        let expected = with_verdicts(without_id());
+        assert_eq!(CommitMetadata::decode(refusing), Ok(expected));
+        let mut bytes = STANDARD_NO_PAD.decode(refusing).unwrap();
+        for (count, said) in [
+            (0, "number of schema"),
+            (17, "number of schema"),
+            (3, "the metadata"),
+        ] {
+            bytes[63] = count;
+            let error = CommitMetadata::decode(&STANDARD_NO_PAD.encode(&bytes)).unwrap_err();
+            assert!(error.to_string().starts_with(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn verdicts_that_say_nothing_are_refused() {
+        let bytes = STANDARD_NO_PAD
+            .decode(with_verdicts(metadata()).encode())
+            .unwrap();
+        let decode = |raw: &[u8]| CommitMetadata::decode(&STANDARD_NO_PAD.encode(raw));
+        for (place, item) in [(82, "a verdict's schema id"), (90, "a verdict's start")] {
+            let mut wrong = bytes.clone();
+            wrong[place] = 0x80;
+            let error = decode(&wrong).unwrap_err();
+            assert!(error.to_string().starts_with(item), "{error}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        let expected = CommitMetadataError::Length {
+            found: 118,
+            expected: 136,
+        };
+        assert_eq!(decode(&longer), Err(expected));
+        let many = [&bytes[..], &[0; 15 * CommitMetadata::VERDICT_BYTES]].concat();
+        let error = decode(&many).unwrap_err();
+        assert!(error.to_string().starts_with(VERDICT_COUNT), "{error}");
     }
 
     #[test]
@@ -391,26 +433,23 @@ mod tests {
         ));
         let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
         let bytes = STANDARD_NO_PAD.decode(metadata().encode()).unwrap();
-        let mut newer = bytes.clone();
-        newer[0] = 3;
-        assert_eq!(
-            CommitMetadata::decode(&encode(&newer)),
-            Err(Error::UnknownFormat { format: 3 })
-        );
+        for format in [0, 4] {
+            let mut other = bytes.clone();
+            other[0] = format;
+            assert_eq!(
+                CommitMetadata::decode(&encode(&other)),
+                Err(Error::UnknownFormat { format })
+            );
+        }
         for length in 1..bytes.len() {
             assert_eq!(
                 CommitMetadata::decode(&encode(&bytes[..length])),
                 Err(Error::Length {
                     found: length,
-                    expected: 63
+                    expected: 79
                 })
             );
         }
-        let longer = [&bytes[..], &[0]].concat();
-        assert!(matches!(
-            CommitMetadata::decode(&encode(&longer)),
-            Err(Error::Length { found: 64, .. })
-        ));
         for (place, item) in [
             (20, "start"),
             (28, "rebuild offset"),

@@ -2,7 +2,7 @@
 //!
 //! Everything here is plain data: no I/O, no clock, no lock. Every other room may import this one;
 //! this one imports none. Beyond the standard library it has thiserror, base64 for the commit
-//! metadata, and serde for what others write as JSON or Avro.
+//! metadata and for topic ids as people read them, and serde for what others write as JSON or Avro.
 
 mod arena;
 mod commit_metadata;
@@ -15,6 +15,7 @@ mod position;
 mod record;
 mod run_deadline;
 mod time;
+mod topic_id;
 mod verdict;
 mod window_bounds;
 
@@ -29,6 +30,7 @@ pub use position::{Epoch, NextOffset, Offset, PartitionId};
 pub use record::{Record, RecordBatch};
 pub use run_deadline::{RUN_ROWS_MAX, RunDeadline};
 pub use time::{Grid, GridError, Slot, Timestamp};
+pub use topic_id::TopicId;
 pub use verdict::{SchemaId, Verdict, Verdicts};
 pub use window_bounds::{
     WINDOW_FEATURES_MAX, WINDOW_GAP_MAX, WINDOW_LENGTH_MAX, WINDOW_SERIES_MAX, WindowBounds,

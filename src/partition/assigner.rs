@@ -257,6 +257,7 @@ impl Assigner {
         let (sender, receiver) = queue(self.settings.queue, wake);
         let serving = Serving::new((partition, epoch), step, position, receiver);
         let progress = serving.progress.clone();
+        let topic_id = serving.step.lineage().topic_id;
         self.command(lane, LaneCommand::Serve(Box::new(serving)))?;
         info!(%partition, %position, lane, "serving");
         self.settings
@@ -265,6 +266,7 @@ impl Assigner {
                 partition,
                 epoch,
                 at: position,
+                topic_id,
                 queue: sender,
                 progress,
             })

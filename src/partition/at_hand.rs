@@ -171,6 +171,7 @@ mod tests {
                 checksum: 0,
                 whole_from: at(0),
                 verdicts: Verdicts::default(),
+                topic_id: None,
             },
             progress: Progress::at(at(position)),
         })

@@ -1,6 +1,6 @@
 //! Where a partition's state comes from: what stays the same from commit to commit.
 
-use crate::domain::NextOffset;
+use crate::domain::{NextOffset, TopicId};
 
 /// The part of the commit metadata that the fold does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Lineage {
     pub start: NextOffset,
     /// Rows from below this offset may be incomplete; a forecast from them is `partial`.
     pub whole_from: NextOffset,
+    /// Of the topic whose records are read; `None` where the brokers tell none.
+    pub topic_id: Option<TopicId>,
 }
 
 impl Lineage {
@@ -20,6 +22,13 @@ impl Lineage {
             config_hash,
             start,
             whole_from: start,
+            topic_id: None,
         }
+    }
+
+    /// The same, of records of this topic.
+    #[must_use]
+    pub const fn of_topic(self, topic_id: Option<TopicId>) -> Self {
+        Self { topic_id, ..self }
     }
 }

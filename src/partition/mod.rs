@@ -41,7 +41,7 @@ pub use due::{DueRow, DueRows, Folded, Waits};
 pub use lane::{Lane, LaneCommand, LaneError, LaneSettings};
 pub use lineage::Lineage;
 pub use model::ServingModel;
-pub use opening::{Opening, Restored, Standing, standing};
+pub use opening::{MadeAnew, Opening, Restored, Standing, made_anew, standing};
 pub use outputs::{LEFT_OUT_HEADER, RUNTIME_HEADER, deadline};
 pub use plan::{Planned, plan};
 pub use published::{About, ModelText};

@@ -2,8 +2,8 @@
 //! committed first where it does not. No clock, no I/O.
 
 use super::step::Step;
-use crate::consume::Assigned;
-use crate::domain::NextOffset;
+use crate::consume::{Assigned, Committed};
+use crate::domain::{CommitMetadata, NextOffset, TopicId};
 use crate::produce::{Gap, OutputBatch};
 
 /// A partition that is ready to be served.
@@ -55,6 +55,23 @@ pub fn standing(
     }
 }
 
+/// The ids of a topic that was deleted and made anew since the group has committed in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MadeAnew {
+    pub was: TopicId,
+    pub is: TopicId,
+}
+
+/// Whether the log is not the one that the group's offset lies in. Nothing can be said where the brokers tell no id,
+/// or the offset was committed by somebody else or by a release that did not keep it.
+pub fn made_anew(log: &Committed) -> Option<MadeAnew> {
+    let (_, metadata) = log.stable.as_ref()?;
+    // Metadata of another configuration tells as well.
+    let was = CommitMetadata::decode(metadata).ok()?.topic_id?;
+    let is = log.topic_id?;
+    (was != is).then_some(MadeAnew { was, is })
+}
+
 impl Restored {
     /// What is committed before anything else of the partition: a crash before the first commit must not
     /// resolve "latest" again, further on, and a gap is recorded with the offset that skips it. No lane has
@@ -73,6 +90,52 @@ impl Restored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{RebuildPoint, Verdicts};
+
+    #[test]
+    fn a_log_is_another_one_where_both_ids_are_known_and_differ() {
+        let at = |offset| NextOffset::new(offset).unwrap();
+        let id = |byte| TopicId::new([byte; TopicId::BYTES]);
+        let committed = |topic_id| CommitMetadata {
+            // Not of this worker's configuration or release: it tells all the same.
+            fold_version: 0,
+            config_hash: 0,
+            start: at(0),
+            rebuild: RebuildPoint {
+                offset: at(0),
+                stream_time: None,
+            },
+            stream_time: None,
+            checksum: 0,
+            whole_from: at(0),
+            verdicts: Verdicts::default(),
+            topic_id,
+        };
+        let found = |metadata: Option<String>, topic_id| {
+            made_anew(&Committed {
+                stable: metadata.map(|metadata| (at(5), metadata)),
+                log_start: at(0),
+                log_end: at(9),
+                topic_id,
+            })
+        };
+        let known = committed(id(1)).encode();
+        let unknown = committed(None).encode();
+        let (was, is) = (id(1).unwrap(), id(2).unwrap());
+        assert_eq!(
+            found(Some(known.clone()), Some(is)),
+            Some(MadeAnew { was, is })
+        );
+        for (metadata, topic_id) in [
+            (Some(known.clone()), Some(was)),
+            (Some(known), None),
+            (Some(unknown), Some(is)),
+            (Some(String::new()), Some(is)),
+            (None, Some(is)),
+        ] {
+            assert_eq!(found(metadata, topic_id), None);
+        }
+    }
 
     #[test]
     fn only_what_lies_before_the_log_is_skipped_and_only_where_that_is_asked_for() {

@@ -2,7 +2,7 @@
 //!
 //! A restore and `foretell explain` plan alike.
 
-use super::opening::{Standing, standing};
+use super::opening::{MadeAnew, Standing, made_anew, standing};
 use super::rebuild::{RebuildPlan, Unusable};
 use super::restore::{RestoreError, RestoreSettings};
 use crate::consume::{Committed, Replayer};
@@ -22,7 +22,7 @@ const NEWEST_AMONG_MAX: i64 = 1_000;
 /// while no answer comes.
 ///
 /// # Errors
-/// When the committed offset is not in the log any more, or Kafka does not answer.
+/// When the committed offset is not in the log any more, or in that of another topic, or Kafka does not answer.
 pub fn plan(
     replayer: &Replayer,
     settings: &RestoreSettings,
@@ -32,6 +32,15 @@ pub fn plan(
     let Some((committed, metadata)) = &log.stable else {
         return Ok(None);
     };
+    if let Some(MadeAnew { was, is }) = made_anew(log) {
+        return Err(RestoreError::MadeAnew {
+            topic: settings.topic.clone(),
+            partition,
+            committed: *committed,
+            was,
+            is,
+        });
+    }
     let ends = (log.log_start, log.log_end);
     if standing(Some(*committed), ends, false) == Standing::Outside {
         return Err(RestoreError::OutOfRange {
@@ -44,20 +53,19 @@ pub fn plan(
     }
     let config_hash = settings.config_hash;
     let proven = RebuildPlan::proven(metadata, config_hash, *committed, log.log_start);
-    Ok(Some(match proven {
-        Ok(plan) => Planned {
-            plan,
-            unusable: None,
-        },
+    let (mut plan, unusable) = match proven {
+        Ok(plan) => (plan, None),
         Err(unusable) => {
             let around = (partition, *committed, log.log_start);
             let from = lookback_start(replayer, settings, around, wanted)?;
-            Planned {
-                plan: RebuildPlan::unproven(config_hash, *committed, from),
-                unusable: Some(unusable),
-            }
+            let plan = RebuildPlan::unproven(config_hash, *committed, from);
+            (plan, Some(unusable))
         }
-    }))
+    };
+    // An earlier release, or whoever has set the offset, left none.
+    let topic_id = log.topic_id.or(plan.lineage.topic_id);
+    plan.lineage = plan.lineage.of_topic(topic_id);
+    Ok(Some(Planned { plan, unusable }))
 }
 
 /// Where reading starts when nothing is known of the state.

@@ -80,6 +80,7 @@ impl RebuildPlan {
                 config_hash,
                 start: metadata.start,
                 whole_from: metadata.whole_from,
+                topic_id: metadata.topic_id,
             },
             committed,
             from,
@@ -99,6 +100,7 @@ impl RebuildPlan {
                 config_hash,
                 start: from,
                 whole_from: committed,
+                topic_id: None,
             },
             committed,
             from: unknown_time(from),
@@ -346,6 +348,7 @@ mod tests {
             checksum: 3,
             whole_from: at(10),
             verdicts: Verdicts::default(),
+            topic_id: None,
         }
     }
 

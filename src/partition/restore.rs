@@ -10,14 +10,14 @@ use tracing::{error, info, warn};
 
 use super::at_hand::{Candidates, Kept, RestoreJob};
 use super::lineage::Lineage;
-use super::opening::{Opening, Restored, Standing, standing};
+use super::opening::{Opening, Restored, Standing, made_anew, standing};
 use super::plan::{Planned, plan};
 use super::rebuild::{Finding, Fresh, RebuildPlan, Rebuilt, Sources, rebuild_from};
 use super::restoring::{Restores, Told, UnderWay};
 use super::step::Step;
 use crate::consume::{Assigned, Committed, ReplayError, Replayer, StartPosition};
 use crate::decode::Decoder;
-use crate::domain::{NextOffset, PartitionId};
+use crate::domain::{NextOffset, PartitionId, TopicId};
 use crate::ownership::Ownership;
 use crate::planted::{Bug, planted};
 use crate::produce::{Gap, SourceRange};
@@ -55,6 +55,16 @@ pub enum RestoreError {
         committed: NextOffset,
         log_start: NextOffset,
         log_end: NextOffset,
+    },
+    #[error(
+        "{topic}/{partition}: the committed offset {committed} was committed in a topic with the id {was}, and {topic} has the id {is} now: it was deleted and made anew, and the offset says nothing about its records. That is never skipped, whatever input.on_gap says: give the workers another kafka.group_id, or set the group's offsets with kafka-consumer-groups --reset-offsets (--to-earliest reads all of the new topic); then restart. See docs/runbook.md on topics that are made anew"
+    )]
+    MadeAnew {
+        topic: String,
+        partition: PartitionId,
+        committed: NextOffset,
+        was: TopicId,
+        is: TopicId,
     },
     #[error(
         "restoring partition {partition} has been refused for {waited:?}: {error}; grant the worker's principal READ on the topic and the group, as docs/runbook.md lists, then restart"
@@ -121,7 +131,7 @@ impl Restorer {
     /// Restores a partition, if brokers answer; it is not served meanwhile. `None` when it was taken away again.
     ///
     /// # Errors
-    /// When the committed offset is not in the log any more, the log cannot be read, or brokers do not answer.
+    /// When the committed offset is not in the log any more, or the topic was made anew, the log cannot be read, or brokers do not answer.
     pub(super) fn attempt(
         &self,
         job: &mut RestoreJob,
@@ -134,9 +144,11 @@ impl Restorer {
         let log = self.replayer.committed(assigned.partition, &wanted)?;
         let stable = log.stable.as_ref().map(|(offset, _)| *offset);
         let ends = (log.log_start, log.log_end);
-        if let Standing::Skips { from, to } = standing(stable, ends, self.settings.skips_gaps) {
+        if made_anew(&log).is_none()
+            && let Standing::Skips { from, to } = standing(stable, ends, self.settings.skips_gaps)
+        {
             let gap = self.gap(assigned.partition, (from, to));
-            return Ok(Some(self.after(gap, assigned)));
+            return Ok(Some(self.after(gap, (assigned, log.topic_id))));
         }
         let planned = plan(
             &self.replayer,
@@ -179,7 +191,7 @@ impl Restorer {
     }
 
     /// What was in the windows has no end that the log begins at, so they start empty.
-    fn after(&self, gap: Gap, assigned: Assigned) -> Restored {
+    fn after(&self, gap: Gap, (assigned, topic_id): (Assigned, Option<TopicId>)) -> Restored {
         error!(
             gap = %gap.0,
             "records were deleted before they were read; the partition goes on after them, as input.on_gap says"
@@ -188,14 +200,14 @@ impl Restorer {
         let position = gap.0.to;
         Restored {
             assigned,
-            step: self.empty(position),
+            step: self.empty(position, topic_id),
             position,
             opening: Some(Opening::Gap(gap)),
         }
     }
 
-    fn empty(&self, start: NextOffset) -> Step {
-        let lineage = Lineage::beginning_at(start, self.settings.config_hash);
+    fn empty(&self, start: NextOffset, topic_id: Option<TopicId>) -> Step {
+        let lineage = Lineage::beginning_at(start, self.settings.config_hash).of_topic(topic_id);
         let windows = Table::new(self.settings.windows);
         Step::new(self.settings.decoder.clone(), windows, lineage)
     }
@@ -210,7 +222,7 @@ impl Restorer {
         metrics::restored_from(RestoreSource::FirstStart);
         Ok(Restored {
             assigned,
-            step: self.empty(start),
+            step: self.empty(start, log.topic_id),
             position: start,
             opening: Some(Opening::FirstStart),
         })
@@ -256,12 +268,33 @@ impl Restorer {
                 candidates.next(&wanted)
             },
         };
-        let rebuilt = rebuild_from(fresh, plan, sources, &mut |_watched| {})?;
-        Ok(rebuilt.map(|rebuilt| {
-            metrics::restored_from(candidates.source);
-            report(partition, committed, &rebuilt);
-            rebuilt.step
-        }))
+        let Some(rebuilt) = rebuild_from(fresh, plan, sources, &mut |_watched| {})? else {
+            return Ok(None);
+        };
+        if rebuilt.finding == Finding::NeverAgreed {
+            self.ensure_same_topic((partition, committed), rebuilt.step.lineage().topic_id)?;
+        }
+        metrics::restored_from(candidates.source);
+        report(partition, committed, &rebuilt);
+        Ok(Some(rebuilt.step))
+    }
+
+    /// It may have been made anew while its records were read.
+    fn ensure_same_topic(
+        &self,
+        (partition, committed): (PartitionId, NextOffset),
+        was: Option<TopicId>,
+    ) -> Result<(), RestoreError> {
+        match (was, self.replayer.topic_id(partition, &|| true)?) {
+            (Some(was), Some(is)) if was != is => Err(RestoreError::MadeAnew {
+                topic: self.settings.topic.clone(),
+                partition,
+                committed,
+                was,
+                is,
+            }),
+            (_, _) => Ok(()),
+        }
     }
 }
 

@@ -303,6 +303,7 @@ impl Step {
             config_hash,
             start,
             whole_from,
+            topic_id,
         } = self.lineage;
         CommitMetadata {
             fold_version: FOLD_VERSION,
@@ -313,6 +314,7 @@ impl Step {
             stream_time: self.windows.stream_time(),
             checksum: self.windows.checksum(),
             verdicts: self.verdicts.clone(),
+            topic_id,
         }
     }
 }

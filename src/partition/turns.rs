@@ -118,6 +118,7 @@ impl Restore {
             Err(RestoreError::Replay(error)) => error,
             Err(
                 error @ (RestoreError::OutOfRange { .. }
+                | RestoreError::MadeAnew { .. }
                 | RestoreError::Damaged { .. }
                 | RestoreError::Forbidden { .. }),
             ) => return Attempt::Done(Box::new(Err(error))),

@@ -94,7 +94,10 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 33] = [
     ("arrow_ipc", &["snapshot/"]),
     ("arrow_schema", &["cli/", "snapshot/"]),
     ("axum", &["http/"]),
-    ("base64", &["domain/commit_metadata.rs"]),
+    (
+        "base64",
+        &["domain/commit_metadata.rs", "domain/topic_id.rs"],
+    ),
     ("clap", &["cli/", "main.rs"]),
     ("csv", &["cli/"]),
     ("hashbrown", &["window/"]),
@@ -149,7 +152,11 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 33] = [
 ];
 
 /// Where rdkafka is not enough and librdkafka itself is called.
-const NATIVE: &[&str] = &["consume/group_metadata.rs", "consume/raw_headers.rs"];
+const NATIVE: &[&str] = &[
+    "consume/group_metadata.rs",
+    "consume/raw_headers.rs",
+    "consume/topic_id.rs",
+];
 
 /// The clients of Kafka and their log; `app` joins the consumer's group to the committer, `cli` has
 /// clients of its own.
@@ -177,6 +184,7 @@ pub(crate) const WORDS: [(&str, &[&str], &str); 12] = [
         &[
             "consume/group_metadata.rs",
             "consume/raw_headers.rs",
+            "consume/topic_id.rs",
             "heap.rs",
             "shutdown.rs",
         ],

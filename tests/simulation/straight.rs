@@ -64,6 +64,7 @@ impl Straight {
                     config_hash: setup.config_hash,
                     start: next(start),
                     whole_from: next(committed),
+                    topic_id: None,
                 };
                 let step = Step::new(setup.decoder.clone(), windows, lineage);
                 (step, from.offset.get())

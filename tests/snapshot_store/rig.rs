@@ -85,6 +85,7 @@ impl Place {
                 checksum: windows.checksum(),
                 whole_from: NextOffset::ZERO,
                 verdicts: Verdicts::default(),
+                topic_id: None,
             },
         }
     }

@@ -30,6 +30,7 @@ fn about(table: &mut Table, at: NextOffset) -> About {
             checksum: table.checksum(),
             whole_from: NextOffset::ZERO,
             verdicts: Verdicts::default(),
+            topic_id: None,
         },
     }
 }

@@ -35,6 +35,7 @@ fn start(mock: &Mock) -> Running {
     let (commands, inbox) = sync_channel(100);
     let ownership = Ownership::default();
     let hooks = Hooks::new(
+        TOPIC,
         ownership.clone(),
         Box::new(move |event| sink.send(event).is_ok()),
         Duration::from_secs(1),
@@ -70,6 +71,7 @@ impl Running {
             partition: PARTITION,
             epoch,
             at: next(at),
+            topic_id: None,
             queue: sender,
             progress: Progress::at(next(at)),
         };

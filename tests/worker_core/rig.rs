@@ -209,11 +209,7 @@ pub(crate) fn step(windows: WindowConfig) -> Step {
 }
 
 pub(crate) fn lineage() -> Lineage {
-    Lineage {
-        config_hash: CONFIG_HASH,
-        start: NextOffset::ZERO,
-        whole_from: NextOffset::ZERO,
-    }
+    Lineage::beginning_at(NextOffset::ZERO, CONFIG_HASH)
 }
 
 pub(crate) fn lane_settings(batch_max: usize, max_age: Option<Duration>) -> LaneSettings {

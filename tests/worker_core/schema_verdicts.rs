@@ -11,7 +11,7 @@ use foretell::window::{Table, WindowConfig};
 
 use crate::framed::{self, framed, observation_schema};
 use crate::hostile::Generator;
-use crate::rig::{self, CONFIG_HASH, Input, Random, next};
+use crate::rig::{self, CONFIG_HASH, Input, Random};
 
 const RECORDS: usize = 1_200;
 
@@ -259,13 +259,4 @@ fn with_more_verdicts_than_are_kept_no_restart_differs_silently() {
         "{agreed} restarts agreed, {flagged} said that they did not, {dropped} asked again for an unknown id"
     ));
     assert!(agreed > 50 && flagged > 10 && dropped > 50);
-}
-
-#[test]
-fn a_worker_that_knows_no_verdicts_reads_the_metadata_as_long_as_there_are_none() {
-    let world = World::new(3, 8);
-    let mut step = world.fresh();
-    let metadata = step.metadata(next(0)).encode();
-    assert_eq!(metadata.len(), 84);
-    assert!(verdicts(&metadata).is_empty());
 }

@@ -122,11 +122,7 @@ impl Files {
         windows: WindowConfig,
         limit: u64,
     ) -> Result<(), FileError> {
-        let lineage = Lineage {
-            config_hash: 0,
-            start: NextOffset::ZERO,
-            whole_from: NextOffset::ZERO,
-        };
+        let lineage = Lineage::beginning_at(NextOffset::ZERO, 0);
         let mut step = Step::new(self.decoder.clone(), Windows::new(windows), lineage);
         let mut progress = Progress::new("judged", self.total(limit));
         let mut done = 0;

@@ -104,11 +104,7 @@ impl Topic {
         let mut done = 0;
         for range in &self.ranges {
             let (partition, from, to) = *range;
-            let lineage = Lineage {
-                config_hash: 0,
-                start: from,
-                whole_from: from,
-            };
+            let lineage = Lineage::beginning_at(from, 0);
             let mut step = Step::new(decoder.clone(), Table::new(windows), lineage);
             let placed = Placed {
                 partition,

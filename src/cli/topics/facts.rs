@@ -15,7 +15,8 @@ use rdkafka::topic_partition_list::Offset;
 
 use crate::cli::clients::{self, CONNECT_MAX, Connection, Troubles, Unreachable};
 use crate::config::Config;
-use crate::domain::{CommitMetadata, CommitMetadataError};
+use crate::consume::topic_id;
+use crate::domain::{CommitMetadata, CommitMetadataError, PartitionId, TopicId};
 
 /// How long a broker may take to tell its settings.
 const SETTINGS_MAX: Duration = Duration::from_secs(3);
@@ -54,6 +55,8 @@ pub(super) struct Standing {
     pub(super) partition: i32,
     pub(super) log_start: i64,
     pub(super) log_end: i64,
+    /// Of the topic, where the brokers tell one.
+    pub(super) topic_id: Option<TopicId>,
     pub(super) committed: Option<CommittedAt>,
 }
 
@@ -167,6 +170,7 @@ fn standing(
         asked.add_partition(topic, partition);
     }
     let answer = reader.committed_offsets(asked, CONNECT_MAX)?;
+    let topic_id = topic_id(reader, (topic, PartitionId(0)), CONNECT_MAX)?;
     let mut standings = Vec::new();
     for partition in 0..partitions {
         let (log_start, log_end) = reader.fetch_watermarks(topic, partition, CONNECT_MAX)?;
@@ -186,6 +190,7 @@ fn standing(
             partition,
             log_start,
             log_end,
+            topic_id,
             committed,
         });
     }

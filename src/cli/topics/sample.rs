@@ -97,11 +97,7 @@ pub(super) fn check(
 fn fresh(config: &Config) -> Result<Step, String> {
     let decoder = app::decoder(config).map_err(|error| chain(&error))?;
     let windows = app::windows(config).map_err(|error| chain(&error))?;
-    let lineage = Lineage {
-        config_hash: 0,
-        start: NextOffset::ZERO,
-        whole_from: NextOffset::ZERO,
-    };
+    let lineage = Lineage::beginning_at(NextOffset::ZERO, 0);
     Ok(Step::new(decoder, Table::new(windows), lineage))
 }
 

@@ -227,7 +227,7 @@ fn plan_all(
 fn refused(error: PlanError) -> Failure {
     match error {
         PlanError::OtherFold { .. } => Failure::usage(error),
-        PlanError::Remade { .. } => error.into(),
+        PlanError::Remade { .. } | PlanError::OtherTopic { .. } => error.into(),
     }
 }
 

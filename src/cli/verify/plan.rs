@@ -6,8 +6,8 @@ use super::recompute::{Fold, Wholeness};
 use super::scope::{Scope, StateProof};
 use crate::consume::Committed;
 use crate::decode::Decoder;
-use crate::domain::{NextOffset, PartitionId, Verdicts};
-use crate::partition::{Lineage, Proof, RebuildPlan, Step, Unusable};
+use crate::domain::{NextOffset, PartitionId, TopicId, Verdicts};
+use crate::partition::{Lineage, MadeAnew, Proof, RebuildPlan, Step, Unusable, made_anew};
 use crate::window::{Table, WindowConfig};
 
 /// What is needed to fold.
@@ -52,6 +52,16 @@ pub enum PlanError {
         committed: NextOffset,
         log_end: NextOffset,
     },
+    #[error(
+        "{topic}/{partition}: offset {committed} was committed in a topic with the id {was}, and the id is {is} now: the topic was made anew, and what the forecasts were made from is gone"
+    )]
+    OtherTopic {
+        topic: String,
+        partition: PartitionId,
+        committed: NextOffset,
+        was: TopicId,
+        is: TopicId,
+    },
 }
 
 /// Plans the check of a partition; `None` where the group has committed nothing. `asked` are the records
@@ -69,6 +79,15 @@ pub fn plan(
         return Ok(None);
     };
     let committed = *committed;
+    if let Some(MadeAnew { was, is }) = made_anew(log) {
+        return Err(PlanError::OtherTopic {
+            topic: topic.to_owned(),
+            partition,
+            committed,
+            was,
+            is,
+        });
+    }
     if committed > log.log_end {
         return Err(PlanError::Remade {
             topic: topic.to_owned(),
@@ -200,11 +219,7 @@ impl Line {
         );
         Self {
             first: log_start,
-            lineage: Lineage {
-                config_hash,
-                start: log_start,
-                whole_from: log_start,
-            },
+            lineage: Lineage::beginning_at(log_start, config_hash),
             verdicts: Verdicts::default(),
             proof: None,
             is_whole: false,

@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 use tracing::warn;
 
 use crate::consume::queue::QueueSender;
-use crate::domain::{Epoch, NextOffset, PartitionId};
+use crate::domain::{Epoch, NextOffset, PartitionId, TopicId};
 use crate::telemetry::Progress;
 
 /// What the poll thread is told to do.
@@ -16,6 +16,8 @@ pub enum PollCommand {
         partition: PartitionId,
         epoch: Epoch,
         at: NextOffset,
+        /// Of the topic that the windows were made from, where it is known.
+        topic_id: Option<TopicId>,
         queue: QueueSender,
         progress: Progress,
     },

@@ -26,9 +26,10 @@ use self::flow::Flow;
 use super::failure::PollError;
 use super::group::Group;
 use super::hooks::Hooks;
+use super::identity::MadeAnew;
 use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
-use crate::domain::{Epoch, Offset, PartitionId, Timestamp};
+use crate::domain::{Epoch, Offset, PartitionId, Timestamp, TopicId};
 use crate::permission::Refusals;
 use crate::telemetry::metrics;
 
@@ -145,11 +146,13 @@ impl Poller {
                     partition,
                     epoch,
                     at,
+                    topic_id,
                     queue,
                     progress,
                 }) => {
                     // Only hooks on this thread change ownership, so it cannot change after this.
                     if self.consumer.context().holds(partition, epoch) {
+                        self.ensure_restored_from_this_topic(topic_id)?;
                         self.flow().start(partition, at)?;
                         self.feeds.insert(partition, Feed::new(queue, progress, at));
                     }
@@ -178,7 +181,9 @@ impl Poller {
         let mut wait = if paused { POLL_WAIT_PAUSED } else { POLL_WAIT };
         let consumer = Arc::clone(&self.consumer);
         for _ in 0..TAKE_MAX {
-            match consumer.poll(wait) {
+            let polled = consumer.poll(wait);
+            self.ensure_same_topic()?;
+            match polled {
                 // Nothing there, or a rebalance: hooks run inside a poll that returns nothing.
                 None => {
                     self.after_hooks()?;
@@ -190,6 +195,27 @@ impl Poller {
             wait = Duration::ZERO;
         }
         Ok(())
+    }
+
+    /// What a poll brings after the topic was made anew may be of the new one.
+    fn ensure_same_topic(&self) -> Result<(), PollError> {
+        match self.consumer.context().made_anew() {
+            None => Ok(()),
+            Some(MadeAnew { was, is }) => Err(self.made_anew(was, is)),
+        }
+    }
+
+    /// A restore has a consumer of its own, which may have asked a broker that did not know of the new topic yet.
+    fn ensure_restored_from_this_topic(&self, was: Option<TopicId>) -> Result<(), PollError> {
+        match (was, self.consumer.context().topic_id()) {
+            (Some(was), Some(is)) if was != is => Err(self.made_anew(was, is)),
+            (_, _) => Ok(()),
+        }
+    }
+
+    fn made_anew(&self, was: TopicId, is: TopicId) -> PollError {
+        let topic = self.topic.clone();
+        PollError::MadeAnew { topic, was, is }
     }
 
     /// A rebalance hook may have run inside the last poll.

@@ -4,7 +4,7 @@ use foretell::cli::verify::finding::{Finding, Weight};
 use foretell::cli::verify::plan::{Folding, PlanError, plan};
 use foretell::cli::verify::scope::StateProof;
 use foretell::consume::Committed;
-use foretell::domain::{CommitMetadata, NextOffset, Outcome, Rejection};
+use foretell::domain::{CommitMetadata, NextOffset, Outcome, Rejection, TopicId};
 use foretell::partition::Lineage;
 
 use super::{CONFIG_HASH, Cluster, NOT_FINITE, Output, PARTITION, TOPIC, next};
@@ -232,21 +232,27 @@ fn what_is_too_far_out_of_order_for_the_memory_is_not_checked_and_said_so() {
 fn another_configuration_and_a_topic_made_anew_are_refused() {
     let cluster = Cluster::new(NOT_FINITE, 4);
     let decoder = rig::decoder();
-    let refused = |config_hash: u64, log_end: NextOffset| {
+    let id = |byte| TopicId::new([byte; TopicId::BYTES]);
+    let mut metadata = CommitMetadata::decode(&cluster.metadata).unwrap();
+    metadata.topic_id = id(1);
+    let refused = |(config_hash, topic_id), log_end: NextOffset| {
         let folding = Folding {
             windows: cluster.windows,
             decoder: &decoder,
             config_hash,
         };
         let log = Committed {
-            stable: Some((cluster.committed, cluster.metadata.clone())),
+            stable: Some((cluster.committed, metadata.encode())),
             log_start: NextOffset::ZERO,
             log_end,
+            topic_id,
         };
         plan(folding, (TOPIC, PARTITION), &log, None).unwrap_err()
     };
-    let other = refused(CONFIG_HASH + 1, cluster.committed);
+    let other = refused((CONFIG_HASH + 1, None), cluster.committed);
     assert!(matches!(other, PlanError::OtherFold { .. }), "{other}");
-    let remade = refused(CONFIG_HASH, next(1));
+    let remade = refused((CONFIG_HASH, None), next(1));
     assert!(matches!(remade, PlanError::Remade { .. }), "{remade}");
+    let anew = refused((CONFIG_HASH, id(2)), cluster.committed);
+    assert!(matches!(anew, PlanError::OtherTopic { .. }), "{anew}");
 }

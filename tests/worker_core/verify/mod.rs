@@ -219,6 +219,7 @@ impl Cluster {
             stable: Some((self.committed, self.metadata.clone())),
             log_start: self.log_start,
             log_end: self.committed,
+            topic_id: None,
         };
         let planned = plan(folding, (TOPIC, PARTITION), &log, self.asked);
         planned.unwrap().unwrap()

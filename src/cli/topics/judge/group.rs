@@ -64,12 +64,26 @@ fn partition(
     findings: &mut Findings,
 ) {
     let Standing {
-        log_start, log_end, ..
+        log_start,
+        log_end,
+        topic_id,
+        ..
     } = *standing;
     let Some(committed) = &standing.committed else {
         return;
     };
     let offset = committed.offset;
+    let was = committed.metadata.as_ref().ok().and_then(|it| it.topic_id);
+    if let (Some(was), Some(is)) = (was, topic_id)
+        && was != is
+    {
+        let text = format!(
+            "its committed offset {offset} was committed in a topic with the id {was}, and the topic's id is \
+             {is} now: it was deleted and made anew, and a worker would not start. Take another \
+             kafka.group_id, or set the offset with kafka-consumer-groups --reset-offsets"
+        );
+        return findings.error(place, text);
+    }
     if offset < log_start || offset > log_end {
         let text = format!(
             "its committed offset {offset} is outside of the log [{log_start}, {log_end}]: records were \

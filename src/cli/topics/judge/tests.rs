@@ -11,7 +11,7 @@ use crate::cli::topics::facts::{CommittedAt, Shape, Standing};
 use crate::config::Environment;
 use crate::domain::{
     CommitMetadata, Forecast, ModelName, NextOffset, Offset, PartitionId, Quantile, RebuildPoint,
-    Source, Target, Timestamp, Verdicts,
+    Source, Target, Timestamp, TopicId, Verdicts,
 };
 use crate::infer::Package;
 use crate::produce::{ForecastEncoder, ForecastFormat};
@@ -242,6 +242,7 @@ fn standing(config_hash: u64) -> Standing {
         partition: 3,
         log_start: 10,
         log_end: 60,
+        topic_id: TopicId::new([1; TopicId::BYTES]),
         committed: Some(CommittedAt {
             offset: 50,
             metadata: Ok(CommitMetadata {
@@ -256,6 +257,7 @@ fn standing(config_hash: u64) -> Standing {
                 checksum: 0,
                 whole_from: at(0),
                 verdicts: Verdicts::default(),
+                topic_id: TopicId::new([1; TopicId::BYTES]),
             }),
         }),
     }
@@ -282,6 +284,13 @@ fn a_group_that_could_not_go_on_is_told_before_it_tries() {
         let parts = [part, "--reset-offsets"];
         assert_found(&judged(gone), Error, "partition 3", &parts);
     }
+    let mut anew = standing(hash);
+    anew.topic_id = TopicId::new([2; TopicId::BYTES]);
+    let parts = ["made anew", "AQEBAQEBAQEBAQEBAQEBAQ", "kafka.group_id"];
+    assert_found(&judged(anew), Error, "partition 3", &parts);
+    let mut untold = standing(hash);
+    untold.topic_id = None;
+    assert_quiet(&judged(untold));
     let mut cut = standing(hash);
     cut.log_start = 30;
     assert_found(

@@ -126,6 +126,7 @@ impl Rig {
             config_hash: 0,
             start: NextOffset::ZERO,
             whole_from: NextOffset::new(self.whole_from).unwrap(),
+            topic_id: None,
         };
         let state = State {
             windows: &self.table,
