@@ -19,15 +19,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// time, and so many bytes.
 const GROWTH: (usize, usize) = (128, 4 << 20);
 
-/// How large the process was after its heap had been looked through.
+/// After so many looks the heap is looked through though the process has not grown: what was in use the last time may
+/// be free by now, and what has come since may not be the heap's.
+const LOOKS_MAX: u32 = 6;
+
+/// How large the process was after its heap had been looked through, and how often it was looked at since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Trimmed(usize);
+struct Trimmed {
+    resident: usize,
+    looks: u32,
+}
 
 impl Trimmed {
-    /// Whether a process of so many resident bytes has grown enough.
+    /// Whether a process of so many resident bytes has grown enough, or it has been long.
     const fn is_outgrown(self, resident: usize) -> bool {
         let (share, bytes) = GROWTH;
-        resident > self.0 + self.0 / share + bytes
+        resident > self.resident + self.resident / share + bytes || self.looks >= LOOKS_MAX
     }
 }
 
@@ -61,14 +68,20 @@ fn look(last: Trimmed) -> Trimmed {
         return last;
     };
     if !last.is_outgrown(before) {
-        return Trimmed(last.0.min(before));
+        return Trimmed {
+            resident: last.resident.min(before),
+            looks: last.looks + 1,
+        };
     }
     let began = Instant::now();
     trim();
     let took = began.elapsed();
     let after = resident_bytes().unwrap_or(before);
     debug!(before, after, ?took, "memory given back");
-    Trimmed(after)
+    Trimmed {
+        resident: after,
+        looks: 0,
+    }
 }
 
 /// Bytes of this process in physical memory.
@@ -100,11 +113,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_looked_at_again_when_it_has_grown_by_a_share() {
+    fn it_is_looked_through_when_it_has_grown_by_a_share_or_after_a_while() {
         let mebi = 1 << 20;
         assert!(Trimmed::default().is_outgrown(5 * mebi));
-        let last = Trimmed(640 * mebi);
+        let last = Trimmed {
+            resident: 640 * mebi,
+            looks: 0,
+        };
         assert!(!last.is_outgrown(649 * mebi));
         assert!(last.is_outgrown(650 * mebi));
+        let looks = LOOKS_MAX;
+        assert!(Trimmed { looks, ..last }.is_outgrown(1));
     }
 }

@@ -35,7 +35,9 @@ pub struct CutSettings {
 /// Pieces that wait to be stored.
 const PIECES_MAX: usize = 4;
 /// Copied bytes beyond which the partition is held until some are taken.
-const COPIED_MAX: usize = 8 << 20;
+const COPIED_MAX: usize = 2 << 20;
+/// Copied bytes beyond which a snapshot is given up whose position is not committed yet: much comes within a commit.
+const COPIED_AHEAD_MAX: usize = 16 << 20;
 /// A partition is not held for longer than this.
 const HELD_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether a position is committed, or a snapshot stored.
@@ -214,7 +216,7 @@ impl Cutter {
         };
         let is_committed = serving.progress.committed() >= position.get();
         if !is_committed && !planted(Bug::SnapshotBeforeCommit) {
-            if serving.step.copied_bytes() <= COPIED_MAX {
+            if serving.step.copied_bytes() <= COPIED_AHEAD_MAX {
                 return State::Cut(Box::new(waiting));
             }
             serving.step.end_cut();

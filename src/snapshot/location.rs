@@ -42,6 +42,16 @@ pub struct StoreSettings {
     pub restore_timeout: Duration,
 }
 
+impl Location {
+    /// Bytes that are stored at a time. A bucket takes no part below 5 MiB but the last, and at most 10,000 of them.
+    pub(super) const fn part_bytes(&self) -> usize {
+        match self {
+            Self::Folder(_) => 1 << 20,
+            Self::S3 { .. } => 5 << 20,
+        }
+    }
+}
+
 /// Without the variables: there are secrets among them.
 impl fmt::Debug for StoreSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -88,8 +88,6 @@ pub struct Uploads {
 
 /// Bytes that are copied out of windows at a time.
 pub const PIECE_BYTES: usize = 256 << 10;
-/// Bytes of a part. An object store takes none below 5 MiB but the last, and at most 10,000 of them.
-const PART_BYTES: usize = 5 << 20;
 /// How long the pieces of a failed upload are cleared away.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long snapshots that this worker cannot use are left for one that can: another configuration, or
@@ -226,7 +224,7 @@ async fn feed(
     upload: &mut dyn MultipartUpload,
     pieces: &mut mpsc::Receiver<Piece>,
 ) -> Result<u64, UploadError> {
-    let mut parts = Parts::default();
+    let mut parts = Parts::of(store.settings.location.part_bytes());
     let (mut encoder, first) = Encoder::new(about, head, &store.settings.windows)?;
     parts.push(first, upload).await?;
     loop {
@@ -244,14 +242,23 @@ async fn feed(
 }
 
 /// Bytes that are gathered into parts.
-#[derive(Default)]
 struct Parts {
+    part_bytes: usize,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
     bytes: u64,
 }
 
 impl Parts {
+    fn of(part_bytes: usize) -> Self {
+        Self {
+            part_bytes,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            bytes: 0,
+        }
+    }
+
     async fn push(
         &mut self,
         bytes: Bytes,
@@ -260,7 +267,7 @@ impl Parts {
         self.waiting_bytes += bytes.len();
         self.bytes += u64::try_from(bytes.len()).unwrap_or_default();
         self.waiting.push(bytes);
-        if self.waiting_bytes >= PART_BYTES {
+        if self.waiting_bytes >= self.part_bytes {
             self.flush(upload).await?;
         }
         Ok(())

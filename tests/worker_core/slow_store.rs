@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::avro::Observations;
 use crate::rig::{self, Clock, Input, LIMITS, NOW, STEP_MS, TOPIC};
 
-/// A series has 80 kB, so all of them more than the 8 MiB that may be copied and not taken.
+/// A series has 80 kB, so all of them far more than may be copied and not taken.
 const SLOTS: usize = 2_000;
 const SERIES: i64 = 200;
 /// How long a partition is held at most.
