@@ -1,9 +1,11 @@
 //! A Kafka of three nodes, each of them broker and controller, for what happens when one of them is gone.
 //!
 //! Every topic has three replicas, two of which must have a record; so have the brokers' own topics. Each node
-//! has a folder of its own and comes back to it.
+//! has a folder of its own and comes back to it. Each has a [proxy](Proxy) before one of its listeners, for whoever
+//! bootstraps from [`Nodes::proxied`]; who comes by [`Nodes::cluster`] goes past it, and so do the nodes themselves.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::conversation::Conversation;
 use crate::kafka::bind;
 use crate::process::{Process, Signal, output};
+use crate::proxy::Proxy;
 use crate::tools::Tools;
 use crate::{scratch, wait};
 
@@ -38,6 +41,18 @@ struct Node {
     id: u16,
     process: Option<Process>,
     folder: PathBuf,
+    proxy: Proxy,
+}
+
+/// Ports of one node.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    broker: u16,
+    controller: u16,
+    /// Of the listener that the proxy relays to.
+    behind: u16,
+    /// The proxy's.
+    front: u16,
 }
 
 /// What one of the brokers does for others.
@@ -76,26 +91,36 @@ impl Nodes {
 
     fn attempt() -> Result<Self> {
         let folder = scratch::folder("nodes")?;
-        // All are held at once, so that they differ.
-        let held: Vec<_> = (0..2 * COUNT).map(|_| bind()).collect::<Result<_>>()?;
-        let ports: Vec<u16> = held
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<Result<_>>()?;
+        // All are held at once, so that they differ; the proxies keep theirs.
+        let held: Vec<_> = (0..3 * COUNT).map(|_| bind()).collect::<Result<_>>()?;
+        let fronts: Vec<_> = (0..COUNT).map(|_| bind()).collect::<Result<_>>()?;
+        let numbers = held.iter().map(port).collect::<Result<Vec<_>>>()?;
         drop(held);
-        let (brokers, controllers) = ports.split_at(usize::from(COUNT));
-        let addresses: Vec<String> = brokers.iter().map(|port| address(*port)).collect();
+        let mut ports = Vec::new();
+        for (three, front) in numbers.chunks_exact(3).zip(&fronts) {
+            let &[broker, controller, behind] = three else {
+                continue;
+            };
+            ports.push(Ports {
+                broker,
+                controller,
+                behind,
+                front: port(front)?,
+            });
+        }
+        let addresses: Vec<String> = ports.iter().map(|it| address(it.broker)).collect();
         let cluster = Cluster::replicated(addresses.join(","), COUNT.into());
         let mut nodes = Vec::new();
-        for ((id, port), controller) in (1..).zip(brokers).zip(controllers) {
+        for ((id, own), front) in (1..).zip(&ports).zip(fronts) {
+            let behind = SocketAddr::from(([127, 0, 0, 1], own.behind));
             let mut node = Node {
                 id,
                 process: None,
                 folder: folder.join(id.to_string()),
+                proxy: Proxy::start(front, behind)?,
             };
             fs::create_dir(&node.folder)?;
-            let properties = properties(&node, &address(*port), &address(*controller), controllers);
-            fs::write(node.properties(), properties)?;
+            fs::write(node.properties(), properties(&node, *own, &ports))?;
             node.format()?;
             node.start()?;
             nodes.push(node);
@@ -111,6 +136,25 @@ impl Nodes {
     /// The cluster as its clients know it.
     pub fn cluster(&self) -> &Cluster {
         self.roles.cluster()
+    }
+
+    /// What a client bootstraps from that is to go by the proxies.
+    pub fn proxied(&self) -> String {
+        let fronts: Vec<String> = self.proxies().map(Proxy::brokers).collect();
+        fronts.join(",")
+    }
+
+    /// Of all nodes.
+    pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.nodes.iter().map(|node| &node.proxy)
+    }
+
+    /// The one before this node.
+    pub fn proxy(&self, id: u16) -> Result<&Proxy> {
+        let found = self.nodes.iter().find(|node| node.id == id);
+        Ok(&found
+            .with_context(|| format!("there is no node {id}"))?
+            .proxy)
     }
 
     /// Which node has a role now. Waits while nobody has.
@@ -211,17 +255,23 @@ impl Node {
     }
 }
 
+fn port(listener: &TcpListener) -> Result<u16> {
+    Ok(listener.local_addr()?.port())
+}
+
 fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
 /// The broker's defaults, but for: few internal partitions, no waiting for members that may join, and prompt
 /// ending of transactions that timed out.
-fn properties(node: &Node, broker: &str, controller: &str, controllers: &[u16]) -> String {
+fn properties(node: &Node, own: Ports, all: &[Ports]) -> String {
     let voters: Vec<String> = (1..)
-        .zip(controllers)
-        .map(|(id, port): (u16, _)| format!("{id}@{}", address(*port)))
+        .zip(all)
+        .map(|(id, it): (u16, _)| format!("{id}@{}", address(it.controller)))
         .collect();
+    let [broker, controller, behind, front] =
+        [own.broker, own.controller, own.behind, own.front].map(address);
     let logs: &Path = &node.logs();
     format!(
         "\
@@ -229,9 +279,9 @@ process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{broker}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://{broker},PROXIED://{behind},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{broker},PROXIED://{front}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={logs}
 auto.create.topics.enable=false

@@ -239,6 +239,53 @@ fn a_delayed_request_comes_so_much_later() -> Result<()> {
 }
 
 #[test]
+fn a_delayed_answer_comes_so_much_later_and_the_broker_has_the_request() -> Result<()> {
+    const DELAY: Duration = Duration::from_millis(300);
+    let case = Case::new("answered-late")?;
+    let producer = case.producer()?;
+    case.begin(&producer, "late")?;
+    let delay = case.rule(Api::EndTxn, Action::DelayAnswer(DELAY)).next(1);
+    let delay = case.proxy.arm(delay);
+    let began = wait::now();
+    thread::scope(|scope| -> Result<()> {
+        let committing = scope.spawn(|| producer.commit_transaction(DEADLINE));
+        delay.wait_answers(1)?;
+        let answered = began.elapsed();
+        ensure!(answered < DELAY, "the broker has it after {answered:?}");
+        let committed = committing.join();
+        committed.map_err(|_panic| anyhow!("it panicked"))??;
+        Ok(())
+    })?;
+    ensure!(began.elapsed() >= DELAY, "after {:?}", began.elapsed());
+    assert_eq!((delay.hits(), delay.answers()), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn a_severed_network_tells_nobody_and_delivers_what_was_sent_when_it_is_back() -> Result<()> {
+    /// Far longer than an answer takes, and shorter than a client waits for one.
+    const AWAY: Duration = Duration::from_millis(500);
+    let (kafka, proxy) = Kafka::start_proxied()?;
+    let case = Case::behind(&proxy, kafka.cluster(), "severed")?;
+    let producer = case.producer()?;
+    case.begin(&producer, "before")?;
+    let severed = proxy.sever();
+    let began = wait::now();
+    thread::scope(|scope| -> Result<()> {
+        let committing = scope.spawn(|| producer.commit_transaction(DEADLINE));
+        wait::until_true("it was away for long enough", DEADLINE, || {
+            Ok(began.elapsed() >= AWAY)
+        })?;
+        ensure!(!committing.is_finished(), "something got through");
+        drop(severed);
+        let committed = committing.join();
+        committed.map_err(|_panic| anyhow!("it panicked"))??;
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
 fn a_rule_may_leave_out_the_first_requests() -> Result<()> {
     let case = Case::new("later-ones")?;
     let producer = case.producer()?;

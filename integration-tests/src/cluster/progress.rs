@@ -52,31 +52,33 @@ impl Progress {
             .sum())
     }
 
-    /// The committed offset of every partition. Waits while a transaction that moves one is open.
+    /// The committed offset of every partition. Waits while a transaction that moves it is open, and for each by itself:
+    /// there may be no moment at which none is.
     pub fn committed_each(&self) -> Result<Vec<(i32, Option<i64>)>> {
-        through_passing("the committed offsets are known", || self.ask_committed())
+        let known = |&partition: &i32| {
+            let offset = through_passing("the committed offsets are known", || {
+                self.ask_committed(partition)
+            });
+            Ok((partition, offset?))
+        };
+        self.partitions.iter().map(known).collect()
     }
 
-    fn ask_committed(&self) -> Result<Vec<(i32, Option<i64>)>> {
+    fn ask_committed(&self, partition: i32) -> Result<Option<i64>> {
         let mut list = TopicPartitionList::new();
-        for &partition in &self.partitions {
-            list.add_partition(&self.topic, partition);
-        }
+        list.add_partition(&self.topic, partition);
         let committed = self.consumer.committed_offsets(list, ANSWER)?;
-        let mut offsets = Vec::with_capacity(self.partitions.len());
-        for element in committed.elements() {
-            element.error()?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                Offset::Beginning
-                | Offset::End
-                | Offset::Stored
-                | Offset::Invalid
-                | Offset::OffsetTail(_) => None,
-            };
-            offsets.push((element.partition(), offset));
-        }
-        Ok(offsets)
+        let elements = committed.elements();
+        let element = elements.first().context("no answer")?;
+        element.error()?;
+        Ok(match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::Invalid
+            | Offset::OffsetTail(_) => None,
+        })
     }
 
     /// What is committed in one partition.

@@ -1,5 +1,5 @@
 //! A TCP proxy in front of a broker that reads the headers of Kafka's requests and does to them what
-//! networks do: it holds, delays and loses requests and answers, and cuts connections.
+//! networks do: it holds, delays and loses requests and answers, cuts connections, and lets nothing through.
 //!
 //! A broker that is [started behind one](crate::kafka::Kafka::start_proxied) advertises the proxy's address
 //! to whoever comes by it, and has a direct listener for the readers of the tests. A test arms a [`Rule`],
@@ -68,6 +68,24 @@ impl Proxy {
     /// Cuts every connection that there is. Clients may connect again at once.
     pub fn cut(&self) {
         self.shared.cut_all();
+    }
+
+    /// Lets nothing through, in neither direction, until what this answers is dropped. Connections stay, and new
+    /// ones are taken: as behind a firewall that drops packets, nobody is told. What is sent meanwhile arrives
+    /// afterwards.
+    pub fn sever(&self) -> Severed {
+        self.shared.sever(true);
+        Severed(Arc::clone(&self.shared))
+    }
+}
+
+/// A network that is gone; back when dropped.
+#[derive(Debug)]
+pub struct Severed(Arc<Shared>);
+
+impl Drop for Severed {
+    fn drop(&mut self) {
+        self.0.sever(false);
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Action {
     HoldAnswer,
     /// The broker gets it so much later.
     Delay(Duration),
+    /// The client gets the answer so much later.
+    DelayAnswer(Duration),
     /// The connection is cut, and the broker never gets it.
     LoseRequest,
     /// The broker answers, and then the connection is cut.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use super::frame::Request;
 use super::rules::{Action, Rule};
@@ -19,6 +19,8 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     is_over: bool,
+    /// Nothing gets through in either direction.
+    is_severed: bool,
     numbers: u64,
     rules: BTreeMap<u64, Armed>,
     connections: BTreeMap<u64, [TcpStream; 2]>,
@@ -131,14 +133,14 @@ impl Shared {
         }
     }
 
-    /// The same for so long at most.
-    pub(super) fn hold_for(&self, rule: u64, time: Duration) {
-        let began = wait::now();
+    /// The same until then at most.
+    pub(super) fn hold_until(&self, rule: u64, until: Instant) {
         let mut state = self.lock();
         while state.holds(rule) {
-            let Some(left) = time.checked_sub(began.elapsed()) else {
+            let left = until.saturating_duration_since(wait::now());
+            if left.is_zero() {
                 return;
-            };
+            }
             let waited = self.changed.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -157,6 +159,23 @@ impl Shared {
 
     pub(super) fn disconnected(&self, connection: u64) {
         self.lock().connections.remove(&connection);
+    }
+
+    /// From now on nothing gets through, or everything does again, what came meanwhile first.
+    pub(super) fn sever(&self, is_severed: bool) {
+        self.lock().is_severed = is_severed;
+        self.changed.notify_all();
+    }
+
+    /// Waits until something gets through, or the proxy is at its end.
+    pub(super) fn wait_for_network(&self) {
+        let mut state = self.lock();
+        while state.is_severed && !state.is_over {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     pub(super) fn cut_all(&self) {
