@@ -27,13 +27,16 @@ pub enum Bug {
     PanicsTwice,
     /// The same each time.
     Panics,
+    /// A run of the model panics, the first behind a [marked](MARK) record, and none when that record is read
+    /// again.
+    ModelPanics,
 }
 
 /// Key of the records at which a worker panics that is told to.
 pub const MARK: &str = "marked";
 
 impl Bug {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SkipsOffsets,
         Self::SnapshotBeforeCommit,
         Self::RestoresPastCommit,
@@ -44,6 +47,7 @@ impl Bug {
         Self::CommitsWithoutGeneration,
         Self::PanicsTwice,
         Self::Panics,
+        Self::ModelPanics,
     ];
 
     /// What it is called by whoever plants it.
@@ -59,6 +63,7 @@ impl Bug {
             Self::CommitsWithoutGeneration => "commits_without_generation",
             Self::PanicsTwice => "panics_twice",
             Self::Panics => "panics",
+            Self::ModelPanics => "model_panics",
         }
     }
 }
@@ -72,8 +77,13 @@ mod switch {
         false
     }
 
-    /// Whether the work for a record with this key is to panic.
-    pub(crate) const fn panics_at(_key: Option<&[u8]>) -> bool {
+    /// Whether the work for a record with this key at this offset is to panic.
+    pub(crate) const fn panics_at(_key: Option<&[u8]>, _offset: i64) -> bool {
+        false
+    }
+
+    /// Whether the run of the model that is under way is to panic.
+    pub(crate) const fn panics_in_run() -> bool {
         false
     }
 }
@@ -81,12 +91,17 @@ mod switch {
 #[cfg(feature = "planted-bugs")]
 mod switch {
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
     use super::{Bug, MARK};
 
     static PLANTED: OnceLock<Bug> = OnceLock::new();
-    static PANICS: AtomicU32 = AtomicU32::new(0);
+    /// Marked records that were met.
+    static MARKS: AtomicU32 = AtomicU32::new(0);
+    /// The last of them; those of one key are in one partition.
+    static MARKED_AT: AtomicI64 = AtomicI64::new(-1);
+    /// Whether the next run of the model is to panic.
+    static IN_RUN: AtomicBool = AtomicBool::new(false);
 
     /// Plants a bug by its label, for as long as the process lives; false where there is no such bug, or one
     /// is planted already.
@@ -100,17 +115,41 @@ mod switch {
         PLANTED.get() == Some(&bug)
     }
 
-    /// Whether the work for a record with this key is to panic.
-    pub(crate) fn panics_at(key: Option<&[u8]>) -> bool {
-        let may = planted(Bug::Panics) || planted(Bug::PanicsTwice);
-        if !may || key != Some(MARK.as_bytes()) {
+    /// Whether the work for a record with this key at this offset is to panic.
+    pub(crate) fn panics_at(key: Option<&[u8]>, offset: i64) -> bool {
+        if key != Some(MARK.as_bytes()) {
             return false;
         }
-        planted(Bug::Panics) || PANICS.fetch_add(1, Ordering::Relaxed) < 2
+        match PLANTED.get() {
+            Some(Bug::Panics) => true,
+            Some(Bug::PanicsTwice) => MARKS.fetch_add(1, Ordering::Relaxed) < 2,
+            Some(Bug::ModelPanics) => {
+                if MARKED_AT.swap(offset, Ordering::Relaxed) != offset {
+                    IN_RUN.store(true, Ordering::Relaxed);
+                }
+                false
+            }
+            Some(
+                Bug::SkipsOffsets
+                | Bug::SnapshotBeforeCommit
+                | Bug::RestoresPastCommit
+                | Bug::ReplayEmits
+                | Bug::IgnoresOwnership
+                | Bug::ExpiryTouchesState
+                | Bug::FoldsTwice
+                | Bug::CommitsWithoutGeneration,
+            )
+            | None => false,
+        }
+    }
+
+    /// Whether the run of the model that is under way is to panic.
+    pub(crate) fn panics_in_run() -> bool {
+        IN_RUN.swap(false, Ordering::Relaxed)
     }
 }
 
-pub(crate) use switch::panics_at;
 #[cfg(feature = "planted-bugs")]
 pub use switch::plant;
 pub use switch::planted;
+pub(crate) use switch::{panics_at, panics_in_run};

@@ -21,6 +21,7 @@ use super::run_watch::RunWatch;
 use super::session::{Runtime, Session};
 use super::signature::{self, Signature, SignatureError};
 use crate::domain::{RUN_ROWS_MAX, RunDeadline};
+use crate::planted::panics_in_run;
 
 /// Whether a model's rows may share a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -262,6 +263,7 @@ impl Forecaster {
                     .run(&mut self.session, &layout, (inputs, origins), values)?;
             }
         }
+        assert!(!panics_in_run(), "a planted panic in a run of the model");
         let forecasts = values.chunks_exact(outputs);
         let verdicts = origins.iter().zip(forecasts).map(verdict);
         self.verdicts.extend(verdicts);

@@ -14,7 +14,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 23] = [
     ),
     ("decode", &["domain"]),
     ("window", &["domain"]),
-    ("infer", &["domain"]),
+    ("infer", &["domain", "planted"]),
     (
         "produce",
         &["domain", "ownership", "permission", "planted", "telemetry"],

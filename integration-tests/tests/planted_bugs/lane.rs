@@ -5,8 +5,9 @@ use anyhow::{Context, Result, bail, ensure};
 use foretell::planted::{Bug, MARK};
 use integration_tests::kafka;
 use integration_tests::observation::{Cells, Observations, START_MS};
+use integration_tests::process::Signal;
 use integration_tests::scenario::{BURST, END, Scenario, WORKER, stop};
-use integration_tests::worker::{WINDOW, Worker};
+use integration_tests::worker::{Job, WINDOW, Worker};
 
 use crate::{Found, found, found_so};
 
@@ -15,15 +16,16 @@ const PANICS: &str = "foretell_partition_panics_total";
 
 /// Load, and in the middle of it a record at which the work for its partition may panic.
 fn marked(name: &str) -> Result<Scenario> {
-    let shape = |job: integration_tests::worker::Job| {
-        job.set("WORKER__LANES", "2").set("WORKER__BATCH_MAX", "16")
-    };
+    let shape = |job: Job| job.set("WORKER__LANES", "2").set("WORKER__BATCH_MAX", "16");
     let mut scenario = Scenario::new(kafka::shared()?, name, PARTITIONS, shape)?;
     scenario.burst(WINDOW + BURST)?;
-    let record = Observations::new()?.record(MARK, START_MS, Cells::of(1, 1))?;
-    scenario.send(&record)?;
+    send_marked(&scenario)?;
     scenario.burst(BURST)?;
     Ok(scenario)
+}
+
+fn send_marked(scenario: &Scenario) -> Result<()> {
+    scenario.send(&Observations::new()?.record(MARK, START_MS, Cells::of(1, 1))?)
 }
 
 /// Restores of partitions that go on, other than first starts.
@@ -56,6 +58,35 @@ fn a_partition_whose_work_panics_is_restored_and_its_neighbours_stay() -> Result
         ] {
             ensure!((count - times).abs() < 0.5, "{bug:?}: {count} {what}");
         }
+        stop(worker)?;
+        ensure_put_right(&scenario).with_context(|| format!("{bug:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_of_the_model_that_panics_costs_every_partition_of_its_round_the_same() -> Result<()> {
+    for bug in found_so(|found| found == Found::PutRightForAll) {
+        let shape = |job: Job| job.set("WORKER__BATCH_MAX", "16").planted(Some(bug));
+        let mut scenario = Scenario::new(kafka::shared()?, bug.label(), PARTITIONS, shape)?;
+        scenario.burst(WINDOW)?;
+        let mut workers = [scenario.job.start_ready(WORKER)?];
+        scenario.catch_up(&mut workers)?;
+        // What is written while it stands still comes for all partitions at once, and so into the same rounds.
+        workers[0].signal(Signal::Stop)?;
+        scenario.burst(BURST)?;
+        send_marked(&scenario)?;
+        scenario.burst(BURST)?;
+        workers[0].signal(Signal::Continue)?;
+        scenario.catch_up(&mut workers)?;
+        let [worker] = workers;
+        let (panics, restores) = (worker.metric(PANICS)?, restored(&worker)?);
+        ensure!(
+            (1.5..4.5).contains(&panics) && (panics - restores).abs() < 0.5,
+            "{panics} panics, {restores} restores"
+        );
+        let said = worker.log()?;
+        ensure!(said.contains("in a run of the model"), "{said}");
         stop(worker)?;
         ensure_put_right(&scenario).with_context(|| format!("{bug:?}"))?;
     }

@@ -30,8 +30,10 @@ enum Found {
     Expiry(&'static str),
     /// The worker ends by itself and says this.
     Ends(&'static str),
-    /// Nowhere: what it costs is put right.
+    /// Nowhere: what it costs one partition is put right.
     PutRight,
+    /// Nowhere: what it costs all partitions of a round is put right.
+    PutRightForAll,
 }
 
 /// A bug that is not told where it is found does not compile.
@@ -45,6 +47,7 @@ const fn found(bug: Bug) -> Found {
         Bug::FoldsTwice => Found::Ends("folded after"),
         Bug::Panics => Found::Ends("panicked 4 times"),
         Bug::PanicsTwice => Found::PutRight,
+        Bug::ModelPanics => Found::PutRightForAll,
     }
 }
 
