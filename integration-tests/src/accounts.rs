@@ -9,20 +9,35 @@ use serde::Deserialize;
 
 use crate::forecast::{PREFIX, decode};
 use crate::lives::Skipped;
+use crate::outcomes::Told;
 use crate::read::{Seen, ValuesByKey, read_committed, values_by_key};
 use crate::scenario::Scenario;
 use crate::worker::WINDOW;
 
-/// Of a group that has committed all of its input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Of a group that has committed all of its input: what was found to agree, each counted by somebody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
-    /// Observations that were folded, each once.
+    /// Observations that were written and not deleted unread: as many as were folded, by `foretell verify`.
     pub records: u64,
-    /// Forecasts that the Java client reads and that are as they were recomputed: all that there are, but for
-    /// those before a gap.
-    pub forecasts: u64,
-    /// What `foretell verify` recomputed otherwise, of forecasts and of dead letters.
-    pub differences: u64,
+    /// Forecasts that the load makes due.
+    pub due: u64,
+    /// Forecasts that the Java client has read, each series' in order.
+    pub read: u64,
+    /// Forecasts that `foretell verify` has made anew and found equal: all, but for those before a gap.
+    pub recomputed: u64,
+    /// Dead letters that the Java client has read, by their reason, but for gaps.
+    pub letters: BTreeMap<String, u64>,
+}
+
+impl Accounts {
+    /// What is to be found in the counts of workers.
+    pub fn told(&self) -> Told {
+        Told {
+            records: self.records,
+            forecasts: self.read,
+            letters: self.letters.clone(),
+        }
+    }
 }
 
 /// What is to be expected of a group that is not that every step of the load is in the input, and a forecast of
@@ -34,7 +49,7 @@ pub struct Expected {
     /// Series beside the load, with the records that each has and the forecasts that are due of them.
     pub others: BTreeMap<String, Due>,
     /// Dead letters by their reason, but for gaps.
-    pub letters: BTreeMap<String, usize>,
+    pub letters: BTreeMap<String, u64>,
     /// Kafka forgets with a broker's death what a producer has written whose records are older than a day, as
     /// those of the load are (docs/kafka.md, finding 15): what it sends again is there twice.
     pub may_be_doubled: bool,
@@ -152,19 +167,16 @@ impl Scenario {
         verified.ensure_clean()?;
         let forecasts = read_committed(&self.cluster, &self.job.forecasts())?;
         let letters = read_committed(&self.cluster, &self.job.dead_letters())?;
-        let gaps = ensure_letters(&letters, expected)?;
+        let (reasons, gaps) = ensure_letters(&letters, expected)?;
         verified.ensure_skipped(&gaps)?;
         let lives = self.lives(&gaps)?;
         let due = lives.due(expected.window);
-        ensure_due(expected, &due, &values_by_key(&forecasts)?)?;
+        let due_count = ensure_due(expected, &due, &values_by_key(&forecasts)?)?;
         ensure_in_order(&forecasts)?;
 
         let count = |name: &str| verified.count(name);
         let before: usize = due.values().map(|(before, _)| before).sum();
         let (read, before) = (u64::try_from(forecasts.len())?, u64::try_from(before)?);
-        let fine = ["equal", "letter_equal", "letter_gap", "letter_other"];
-        // Forecasts of records before a gap are there and nobody can say what they should be.
-        let told = fine.map(count).iter().sum::<u64>() + before;
         let others: u64 = expected.others.values().map(|it| it.records).sum();
         let doubled = if expected.may_be_doubled {
             self.doubled()?
@@ -173,6 +185,7 @@ impl Scenario {
         };
         let folded: u64 = verified.partitions.iter().map(|it| it.records).sum();
         let behind = lives.read_last() + others + doubled;
+        // Forecasts of records before a gap are there and nobody can say what they should be.
         ensure!(
             count("unverifiable") == before && count("equal") + before == read && folded == behind,
             "{behind} observations are behind the last gap, {doubled} of them twice, {folded} were folded; of {read} forecasts {before} are from before it: {}",
@@ -180,8 +193,10 @@ impl Scenario {
         );
         Ok(Accounts {
             records: lives.read() + others + doubled,
-            forecasts: count("equal"),
-            differences: verified.counts.values().sum::<u64>() - told,
+            due: due_count,
+            read,
+            recomputed: count("equal"),
+            letters: reasons,
         })
     }
 
@@ -214,9 +229,13 @@ impl Scenario {
     }
 }
 
-/// Fails unless there are the dead letters that are to be expected; answers the gaps among them.
-fn ensure_letters(letters: &[Seen], expected: &Expected) -> Result<Vec<Skipped>> {
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+/// Fails unless there are the dead letters that are to be expected; answers how many of which reason, and the gaps
+/// among them.
+fn ensure_letters(
+    letters: &[Seen],
+    expected: &Expected,
+) -> Result<(BTreeMap<String, u64>, Vec<Skipped>)> {
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     let mut gaps = Vec::new();
     for letter in letters {
         match letter.header("foretell.reason")? {
@@ -235,15 +254,15 @@ fn ensure_letters(letters: &[Seen], expected: &Expected) -> Result<Vec<Skipped>>
         gaps.len() == deleted.len() && deleted.iter().all(is_skipped),
         "deleted were {deleted:?}, skipped {gaps:?}"
     );
-    Ok(gaps)
+    Ok((reasons, gaps))
 }
 
-/// Fails unless every series has as many forecasts as are due.
+/// Fails unless every series has as many forecasts as are due; answers how many that is.
 fn ensure_due(
     expected: &Expected,
     lives: &BTreeMap<String, (usize, usize)>,
     forecasts: &ValuesByKey<'_>,
-) -> Result<()> {
+) -> Result<u64> {
     let of_load = lives
         .iter()
         .map(|(series, (before, behind))| (series, before + behind));
@@ -251,7 +270,10 @@ fn ensure_due(
         .others
         .iter()
         .map(|(series, due)| (series, due.forecasts));
-    ensure_counts(forecasts, of_load.chain(others))
+    let all: Vec<_> = of_load.chain(others).collect();
+    let due: usize = all.iter().map(|(_, due)| due).sum();
+    ensure_counts(forecasts, all.into_iter())?;
+    Ok(u64::try_from(due)?)
 }
 
 /// Fails unless these series have so many forecasts, each in one partition, and no other series has any.

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::gate::Gate;
 use crate::kafka::bind;
 use crate::process::{Process, Signal};
 use crate::tools::Tools;
@@ -16,11 +17,12 @@ use crate::{scratch, wait};
 const START: Duration = Duration::from_mins(1);
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A running server with one bucket; ended when dropped.
+/// A running server with one bucket, and a gate that workers go by; ended when dropped.
 #[derive(Debug)]
 pub struct S3 {
     process: Process,
     port: u16,
+    gate: Gate,
 }
 
 impl S3 {
@@ -34,6 +36,7 @@ impl S3 {
         let mut s3 = Self {
             process: Process::start(&command, &log)?,
             port,
+            gate: Gate::start(bind()?, SocketAddr::from(([127, 0, 0, 1], port)))?,
         };
         wait::until_true("the S3 server makes a bucket", START, || {
             s3.process.ensure_alive()?;
@@ -54,12 +57,17 @@ impl S3 {
         )
         .variable(
             "AWS_ENDPOINT_URL",
-            &format!("http://127.0.0.1:{}", self.port),
+            &format!("http://{}", self.gate.address()),
         )
         .variable("AWS_ALLOW_HTTP", "true")
         .variable("AWS_REGION", "eu-central-1")
         .variable("AWS_ACCESS_KEY_ID", "tests")
         .variable("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
+    }
+
+    /// What stands between workers and the server.
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// `Stop` makes it silent: connections are taken and nothing is answered.

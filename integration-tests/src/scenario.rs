@@ -130,8 +130,9 @@ impl Scenario {
                 }
                 bail!("{steps_max} steps of load were not enough")
             });
+            let over = Sets(&done);
             let worked = work(job, progress);
-            done.store(true, Ordering::Relaxed);
+            drop(over);
             let written = writing
                 .join()
                 .map_err(|_panic| anyhow!("the writer panicked"))?;

@@ -194,7 +194,7 @@ fn adds_up_around_a_gap(scenario: &Scenario, (committed, until): (i64, i64)) -> 
         deleted: vec![deleted],
         ..Expected::default()
     })?;
-    ensure!(accounts.forecasts > 0, "{accounts:?}");
+    ensure!(accounts.recomputed > 0, "{accounts:?}");
     let verified = scenario.job.command(&["verify"])?.output()?;
     let said = String::from_utf8_lossy(&verified.stdout);
     for words in [

@@ -239,12 +239,13 @@ def hangs_on_some():
     write("hangs_on_some.onnx", model, contract("hangs-on-some", 2, 1, [name for name, _, _ in FEATURES]))
 
 
-def hangs_in_a_node():
-    """As hangs_on_some, in a single node, which cannot be stopped: two million boxes are compared with each other."""
-    graph = Graph("hangs_in_a_node", 13)
+def hangs_in_a_node(name, seed, boxes):
+    """As hangs_on_some, in a single node, which cannot be stopped: so many boxes are compared with each other. Two
+    hundred thousand take twenty seconds, two million half an hour."""
+    graph = Graph(name, seed)
     last = graph.last_slot(2)
     count = graph.node(
-        "Where", [is_marked(graph, last), graph.constant(2_000_000, np.int64), graph.constant(1, np.int64)]
+        "Where", [is_marked(graph, last), graph.constant(boxes, np.int64), graph.constant(1, np.int64)]
     )
     numbers = graph.node("Range", [graph.constant(0, np.int64), count, graph.constant(1, np.int64)])
     # Boxes side by side, none over another: all of them are kept and each is compared with all before it.
@@ -261,7 +262,8 @@ def hangs_in_a_node():
     nothing = graph.node("ReduceMax", [nothing], keepdims=0)
     graph.nodes.append(helper.make_node("Add", [last, nothing], ["mean"]))
     model = graph.model({"mean": [1, 3]}, 2, 3)
-    write("hangs_in_a_node.onnx", model, contract("hangs-in-a-node", 2, 1, [name for name, _, _ in FEATURES]))
+    features = [feature for feature, _, _ in FEATURES]
+    write(f"{name}.onnx", model, contract(name.replace("_", "-"), 2, 1, features))
 
 
 def wants_memory():
@@ -382,7 +384,8 @@ if __name__ == "__main__":
     not_finite()
     fails_on_some()
     hangs_on_some()
-    hangs_in_a_node()
+    hangs_in_a_node("hangs_in_a_node", 13, 2_000_000)
+    hangs_in_a_node("hangs_for_a_while", 15, 200_000)
     wants_memory()
     batch_mean()
     one_row()

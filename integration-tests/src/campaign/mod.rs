@@ -41,6 +41,8 @@ pub struct Fault {
     /// In a line, for people.
     pub what: &'static str,
     pub kind: Kind,
+    /// Whether workers go by the proxies of three nodes; by that of the one node they always do.
+    pub by_proxies: bool,
     /// How often it strikes in one round.
     pub strikes: u32,
     /// What of the workers' configuration is made for it.
@@ -62,6 +64,7 @@ impl Fault {
             name,
             what,
             kind: Kind::OneNode,
+            by_proxies: false,
             strikes: 2,
             shape: |job| job,
             model: LAST_VALUE,
@@ -98,6 +101,11 @@ impl Fault {
 
     const fn on_three_nodes(mut self) -> Self {
         self.kind = Kind::ThreeNodes;
+        self
+    }
+
+    const fn by_proxies(mut self) -> Self {
+        self.by_proxies = true;
         self
     }
 }
@@ -142,20 +150,25 @@ fn run_fault(
     let strikes = fault.strikes.min(options.strikes_max) * options.rounds;
     let mut random = Random::new(options.seed, fault.name);
     let mut rig = Rig::new(fault, place)?;
-    let mut row = Row::new(fault.name);
+    let mut seconds_each = Vec::new();
     for round in 0..strikes {
         let seconds = rig
             .strike(round, &mut random)
             .with_context(|| format!("strike {}", round + 1))?;
-        row.strikes.push(seconds);
+        seconds_each.push(seconds);
         tell(&format!(
             "{} {} of {strikes}: a forecast from every partition after {seconds:.1} s",
             fault.name,
             round + 1,
         ));
     }
-    row.accounts = Some(rig.finish()?);
-    Ok(row)
+    let (accounts, counted) = rig.finish()?;
+    Ok(Row {
+        fault: fault.name,
+        strikes: seconds_each,
+        accounts,
+        counted,
+    })
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Fault>> {

@@ -12,7 +12,7 @@ use crate::proxy::Proxy;
 pub enum Kind {
     /// One node, and a proxy between it and the workers.
     OneNode,
-    /// Three nodes, which workers speak to directly.
+    /// Three nodes, each with a proxy, which workers go by or not.
     ThreeNodes,
 }
 
@@ -46,10 +46,19 @@ impl Place {
     }
 
     /// What workers bootstrap from.
-    pub(super) fn brokers(&self) -> String {
+    pub(super) fn brokers(&self, by_proxies: bool) -> String {
         match self {
             Self::OneNode { proxy, .. } => proxy.brokers(),
+            Self::ThreeNodes(nodes) if by_proxies => nodes.proxied(),
             Self::ThreeNodes(nodes) => nodes.cluster().brokers().to_owned(),
+        }
+    }
+
+    /// Those before all nodes.
+    pub(super) fn proxies(&self) -> Vec<&Proxy> {
+        match self {
+            Self::OneNode { proxy, .. } => vec![proxy],
+            Self::ThreeNodes(nodes) => nodes.proxies().collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A group of workers under load in a topic of its own, and what is looked at after every strike: all of the
 //! input is committed, no transaction is open, `foretell verify` finds no difference, Kafka's Java client
-//! reads what was due, each once and in order, and the counts add up.
+//! reads what was due, each once and in order, and the counts add up, those of the workers too.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -11,11 +13,16 @@ use super::strike::{Prepared, Strike};
 use super::workers::{REGULARS, Workers};
 use super::{EVERY, Fault};
 use crate::accounts::{Accounts, Expected};
+use crate::outcomes::{Counted, Extent};
 use crate::scenario::{CATCH_UP, Scenario};
 use crate::transactions::Transactions;
+use crate::wait;
 use crate::worker::WINDOW;
 
-const PARTITIONS: usize = 4;
+/// Of the input of every group under test.
+pub(super) const PARTITIONS: u8 = 4;
+/// For workers to have counted what is committed: they hear of it after the brokers.
+const COUNTED: Duration = Duration::from_secs(20);
 /// Longer than any pause that is not a fault.
 const TRANSACTION: &str = "5s";
 
@@ -27,14 +34,14 @@ pub(super) struct Rig<'a> {
     transactions: Transactions,
     snapshots: Snapshots,
     expected: Expected,
-    accounts: Option<Accounts>,
+    accounts: Option<(Accounts, Counted)>,
 }
 
 impl<'a> Rig<'a> {
     pub(super) fn new(fault: &'a Fault, place: &'a mut Place) -> Result<Self> {
-        let brokers = place.brokers();
+        let brokers = place.brokers(fault.by_proxies);
         let snapshots = Snapshots::start(fault.store)?;
-        let mut scenario = Scenario::new(place.cluster(), fault.name, PARTITIONS, |job| {
+        let mut scenario = Scenario::new(place.cluster(), fault.name, PARTITIONS.into(), |job| {
             (fault.shape)(
                 job.brokers(&brokers)
                     .set("COMMIT__TRANSACTION_TIMEOUT", TRANSACTION)
@@ -122,13 +129,35 @@ impl<'a> Rig<'a> {
             .wait_for_end(CATCH_UP, || workers.ensure_alive())?;
         let open = self.transactions.open()?;
         ensure!(open.is_empty(), "open transactions: {open:?}");
-        self.accounts = Some(scenario.accounts_of(&self.expected)?);
+        let accounts = scenario.accounts_of(&self.expected)?;
+        let counted = add_up(&accounts, workers)?;
+        self.accounts = Some((accounts, counted));
         Ok(())
     }
 
     /// Ends the workers. What was counted after the last strike is of all that there is.
-    pub(super) fn finish(self) -> Result<Accounts> {
+    pub(super) fn finish(self) -> Result<(Accounts, Counted)> {
         self.workers.finish()?;
         self.accounts.context("it did not strike")
     }
+}
+
+/// Fails unless the outcomes that workers have counted are those of the topics, as far as that can be told.
+fn add_up(accounts: &Accounts, workers: &mut Workers) -> Result<Counted> {
+    let told = accounts.told();
+    let mut last = Ok(());
+    let found = wait::until("the workers' counts add up", COUNTED, || {
+        workers.ensure_alive()?;
+        let (outcomes, extent) = workers.outcomes()?;
+        last = outcomes.ensure_add_up(&told, extent);
+        let counted = Counted {
+            records: outcomes.records(),
+            extent,
+        };
+        // What is too much does not become less.
+        let is_final = last.is_ok() || extent == Extent::Part;
+        Ok(is_final.then_some(counted))
+    });
+    last?;
+    found
 }

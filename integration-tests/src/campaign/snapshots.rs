@@ -12,6 +12,8 @@ use crate::worker::Job;
 
 /// Short, so that a partition has new ones between two strikes.
 const INTERVAL: &str = "1s";
+/// Newest snapshots of a partition that its worker keeps; it removes what is older.
+pub(super) const KEPT: u8 = 3;
 /// For a restore to have found one: a bucket that does not answer is not waited for.
 const PATIENCE: &str = "3s";
 
@@ -48,6 +50,7 @@ impl Snapshots {
         };
         Ok(job
             .set("SNAPSHOTS__INTERVAL", INTERVAL)
+            .set("SNAPSHOTS__KEEP", &KEPT.to_string())
             .set("SNAPSHOTS__RESTORE_TIMEOUT", PATIENCE))
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::place::Place;
 use super::random::Random;
+use super::rig::PARTITIONS;
 use super::snapshots::Snapshots;
 use super::workers::{REGULARS, Workers};
 use crate::accounts::Expected;
@@ -76,8 +77,13 @@ impl Strike<'_> {
     pub fn proxy(&self) -> Result<&Proxy> {
         match &*self.place {
             Place::OneNode { proxy, .. } => Ok(proxy),
-            Place::ThreeNodes(_) => bail!("this needs a proxy"),
+            Place::ThreeNodes(_) => bail!("this is for one node"),
         }
+    }
+
+    /// Those before all nodes.
+    pub fn proxies(&self) -> Vec<&Proxy> {
+        self.place.proxies()
     }
 
     /// For what the producer of this worker asks.
@@ -147,9 +153,14 @@ impl Strike<'_> {
         for other in REGULARS.into_iter().filter(|other| *other != id) {
             self.workers.stop(other)?;
         }
-        wait::until_true("a worker has all partitions", AT_WORK, || {
+        self.has_all(id, AT_WORK)
+    }
+
+    /// Waits until a worker serves all partitions.
+    pub fn has_all(&mut self, id: &str, deadline: Duration) -> Result<()> {
+        wait::until_true("a worker has all partitions", deadline, || {
             self.workers.ensure_alive()?;
-            Ok(Self::serving(self.workers.get(id)?)? > 3.9)
+            Ok(Self::serving(self.workers.get(id)?)? == PARTITIONS)
         })
     }
 
@@ -169,7 +180,7 @@ impl Strike<'_> {
     }
 
     /// How many partitions a worker serves, as it says itself.
-    pub fn serving(worker: &Worker) -> Result<f64> {
-        worker.metric(r#"foretell_partitions{state="serving"}"#)
+    pub fn serving(worker: &Worker) -> Result<u8> {
+        worker.count(r#"foretell_partitions{state="serving"}"#)
     }
 }

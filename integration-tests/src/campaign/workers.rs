@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::outcomes::{Extent, Outcomes};
 use crate::scenario::stop;
 use crate::wait;
 use crate::worker::{Job, Worker};
@@ -19,6 +20,10 @@ const SHARED_OUT: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub struct Workers {
     running: BTreeMap<String, Worker>,
+    /// What those had counted at least that were taken away, by their process id.
+    gone: BTreeMap<u32, Outcomes>,
+    /// Whether what one has counted is lost.
+    extent: Extent,
 }
 
 impl Workers {
@@ -36,6 +41,8 @@ impl Workers {
 
     /// Takes a worker in that was started elsewhere.
     pub fn add(&mut self, id: &str, worker: Worker) {
+        // It counts on for itself.
+        self.gone.remove(&worker.id());
         self.running.insert(id.to_owned(), worker);
     }
 
@@ -47,7 +54,24 @@ impl Workers {
     /// A worker that is not to be alive any longer.
     pub fn take(&mut self, id: &str) -> Result<Worker> {
         let found = self.running.remove(id);
-        found.with_context(|| format!("no worker {id} is running"))
+        let worker = found.with_context(|| format!("no worker {id} is running"))?;
+        self.extent = Extent::Part;
+        // One that does not answer has counted what nobody will know.
+        if let Ok(counted) = Outcomes::of(&worker) {
+            self.gone.insert(worker.id(), counted);
+        }
+        Ok(worker)
+    }
+
+    /// What all of them have counted, and whether there may be more that they had counted.
+    pub(super) fn outcomes(&self) -> Result<(Outcomes, Extent)> {
+        let mut sum = Outcomes::default();
+        self.gone.values().for_each(|counted| sum.add(counted));
+        for worker in self.running.values() {
+            sum.add(&Outcomes::of(worker)?);
+        }
+        let extent = sum.extent(self.extent);
+        Ok((sum, extent))
     }
 
     /// The partitions that this worker has, by its metrics.

@@ -48,7 +48,7 @@ fn paused(strike: &mut Strike<'_>) -> Result<()> {
     wait::until_true("a queue is full", SOON, || {
         strike.workers.ensure_alive()?;
         let victim = strike.workers.get(VICTIM)?;
-        Ok(victim.metric("foretell_paused_partitions")? > 0.9)
+        Ok(victim.count::<u8>("foretell_paused_partitions")? > 0)
     })?;
     strike.now()?;
     rebalanced.release();

@@ -1,12 +1,14 @@
 //! Every fault that there is, in the order in which they are run.
 
 mod brokers;
+mod delays;
 mod failpoints;
 mod kills;
 mod memory;
 mod members;
 mod models;
 mod network;
+mod partitioned;
 mod records;
 mod snapshots;
 
@@ -30,6 +32,8 @@ pub const FAULTS: &[Fault] = &[
     network::TIMED_OUT,
     network::ZOMBIE,
     network::TWIN,
+    delays::ANSWERS_LATE,
+    delays::REQUESTS_LATE,
     members::CHURN,
     snapshots::BEFORE_SNAPSHOT,
     snapshots::IN_SNAPSHOT,
@@ -37,6 +41,8 @@ pub const FAULTS: &[Fault] = &[
     snapshots::FUTURE,
     members::PAUSED,
     models::HANGS,
+    models::HANGS_IN_A_NODE,
+    models::PANICS,
     memory::SLOW_PARTITION,
     records::ABORTED,
     records::DELETED,
@@ -47,4 +53,7 @@ pub const FAULTS: &[Fault] = &[
     brokers::GROUP_COORDINATOR,
     brokers::ROLLING_RESTART,
     brokers::ALL_DOWN,
+    partitioned::CUT_OFF,
+    delays::ANSWERS_LATE_ON_THREE,
+    delays::REQUESTS_LATE_ON_THREE,
 ];

@@ -7,17 +7,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::kills::small_rounds;
-use crate::campaign::snapshots::{Store, damage, stored};
+use crate::campaign::rig::PARTITIONS;
+use crate::campaign::snapshots::{KEPT, Store, damage, stored};
 use crate::campaign::workers::REGULARS;
 use crate::campaign::{Fault, Strike};
-use crate::process::Signal;
 use crate::proxy::{Action, Api};
 use crate::wait;
 
 /// For every partition to have new snapshots.
 const SOON: Duration = Duration::from_mins(1);
-/// Partitions, each with three snapshots that are kept.
-const ALL: usize = 4 * 3;
+/// A group has so many once every partition has all that are kept.
+const ALL: u8 = PARTITIONS * KEPT;
 const VICTIM: &str = "a";
 /// Counted when the committer has the answer, before anybody is told that a snapshot may be stored.
 const COMMITS: &str = "foretell_transactions_total{result=\"committed\"}";
@@ -31,7 +31,7 @@ pub(super) const BEFORE_SNAPSHOT: Fault = Fault::new(
 
 pub(super) const IN_SNAPSHOT: Fault = Fault::new(
     "kill-in-snapshot",
-    "a worker is killed while the bucket does not answer that a snapshot is to go to",
+    "a worker is killed while it stores a snapshot in a bucket that does not answer",
     in_snapshot,
 )
 .shape(small_rounds)
@@ -57,31 +57,41 @@ fn before_snapshot(strike: &mut Strike<'_>) -> Result<()> {
     commit.wait_hits(1, || strike.workers.ensure_alive())?;
     let since = wait::now();
     wait::until_true("a snapshot is due", SOON, || Ok(since.elapsed() >= DUE))?;
-    let before = strike.workers.get(VICTIM)?.metric(COMMITS)?;
+    let before: u64 = strike.workers.get(VICTIM)?.count(COMMITS)?;
     strike.now()?;
     commit.release();
     wait::until_true("it has heard of its commit", SOON, || {
-        Ok(strike.workers.get(VICTIM)?.metric(COMMITS)? > before)
+        Ok(strike.workers.get(VICTIM)?.count::<u64>(COMMITS)? > before)
     })?;
     strike.workers.kill(VICTIM)?;
     strike.workers.start(strike.job, VICTIM)
 }
 
-/// Either the bucket answers again when the worker is dead, or it is silent while the next one restores.
+/// Half of a snapshot is on its way. Either the bucket answers again when the worker is dead, or it is silent while the
+/// next one restores.
 fn in_snapshot(strike: &mut Strike<'_>) -> Result<()> {
-    const RECORDS: i64 = 600;
-    strike.snapshots.bucket()?.signal(Signal::Stop)?;
-    // More than two seconds of load: a snapshot of every partition has become due.
-    strike.committed(RECORDS, SOON)?;
+    let held = strike.snapshots.bucket()?.gate().hold();
+    wait::until_true("a snapshot of its is under way", SOON, || {
+        let own = strike.workers.partitions_of(VICTIM)?;
+        let of_its = |path: &String| partition(path).is_some_and(|it| own.contains(&it));
+        Ok(held.under_way().iter().any(of_its))
+    })?;
     strike.now()?;
     strike.workers.kill(VICTIM)?;
     if strike.round.is_multiple_of(2) {
-        strike.snapshots.bucket()?.signal(Signal::Continue)?;
+        drop(held);
         strike.workers.start(strike.job, VICTIM)
     } else {
+        held.everything();
         strike.workers.start_ready(strike.job, VICTIM)?;
-        strike.snapshots.bucket()?.signal(Signal::Continue)
+        drop(held);
+        Ok(())
     }
+}
+
+/// Whose snapshot it is: the folder that it is in.
+fn partition(path: &str) -> Option<i32> {
+    path.rsplit('/').nth(1)?.parse().ok()
 }
 
 fn damaged(strike: &mut Strike<'_>) -> Result<()> {
@@ -99,7 +109,7 @@ fn damaged(strike: &mut Strike<'_>) -> Result<()> {
     }
     strike.every_partition_moves()?;
     let unusable = sum(strike, "foretell_snapshots_unusable_total")?;
-    ensure!(unusable > 0.0, "nobody has looked at a snapshot");
+    ensure!(unusable > 0, "nobody has looked at a snapshot");
     // So that the next strike finds sound ones.
     for path in stored(&folder)? {
         if let Err(error) = fs::remove_file(&path) {
@@ -129,7 +139,7 @@ fn future(strike: &mut Strike<'_>) -> Result<()> {
     let ahead_of = folder.join(&name);
     wait::until_true("the other group has snapshots further on", SOON, || {
         worker.ensure_alive()?;
-        Ok(progress.committed()? > before + 400 && stored(&ahead_of)?.len() >= ALL)
+        Ok(progress.committed()? > before + 400 && stored(&ahead_of)?.len() >= ALL.into())
     })?;
     worker.kill()?;
     for path in stored(&ahead_of)? {
@@ -156,15 +166,15 @@ fn committed(strike: &Strike<'_>) -> Result<Vec<i64>> {
 fn until_stored(strike: &mut Strike<'_>, folder: &Path) -> Result<()> {
     wait::until_true("every partition has its snapshots", SOON, || {
         strike.workers.ensure_alive()?;
-        Ok(stored(&folder.join(strike.job.group()))?.len() >= ALL)
+        Ok(stored(&folder.join(strike.job.group()))?.len() >= ALL.into())
     })
 }
 
 /// Of a counter, over the workers.
-fn sum(strike: &mut Strike<'_>, metric: &str) -> Result<f64> {
-    let mut sum = 0.0;
+fn sum(strike: &mut Strike<'_>, metric: &str) -> Result<u64> {
+    let mut sum = 0;
     for id in REGULARS {
-        sum += strike.workers.get(id)?.metric(metric)?;
+        sum += strike.workers.get(id)?.count::<u64>(metric)?;
     }
     Ok(sum)
 }
