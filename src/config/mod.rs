@@ -6,6 +6,7 @@
 //! process environment. `config/foretell.toml` explains every key.
 
 mod checks;
+mod credentials;
 mod dump;
 mod environment;
 mod error;
@@ -13,6 +14,7 @@ mod input;
 mod kafka;
 mod kind;
 mod output;
+mod promotion;
 mod properties;
 mod reader;
 mod registry;
@@ -28,13 +30,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+pub use credentials::Credentials;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use input::{Input, InputFormat, OnGap, Queue, Start, TimeUnit};
 pub use kafka::Kafka;
 pub use output::{Commit, Forecast, Guarantee, Model, WireFormat};
+pub use promotion::{MlflowServer, Promotion};
 pub use properties::Properties;
-pub use registry::{Credentials, Registry};
+pub use registry::Registry;
 pub use secret::Secret;
 pub use snapshots::{SnapshotLocation, Snapshots};
 pub use topics::Topics;
@@ -58,6 +62,7 @@ pub struct Config {
     pub commit: Commit,
     pub rebuild: Rebuild,
     pub snapshots: Snapshots,
+    pub promotion: Promotion,
     pub admin: Admin,
 }
 
@@ -100,6 +105,7 @@ impl Config {
             commit,
             rebuild,
             snapshots,
+            promotion,
             admin,
         } = self;
         dump::table([
@@ -114,6 +120,7 @@ impl Config {
             ("commit", commit.dump().into()),
             ("rebuild", rebuild.dump().into()),
             ("snapshots", snapshots.dump().into()),
+            ("promotion", promotion.dump().into()),
             ("admin", admin.dump().into()),
         ])
         .to_string()
@@ -161,6 +168,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
     });
     let rebuild = reader.section("rebuild", Rebuild::read);
     let snapshots = reader.section("snapshots", |section| Snapshots::read(section, environment));
+    let promotion = reader.section("promotion", |section| Promotion::read(section, environment));
     let admin = reader.section("admin", Admin::read);
     Some(Config {
         kafka: kafka?,
@@ -174,6 +182,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
         commit: commit?,
         rebuild: rebuild?,
         snapshots: snapshots?,
+        promotion: promotion?,
         admin: admin?,
     })
 }

@@ -237,7 +237,8 @@ impl Section<'_> {
         self.entries.remove(key)
     }
 
-    fn path(&self, key: &str) -> String {
+    /// `key` with its section, as messages name it.
+    pub(super) fn path(&self, key: &str) -> String {
         format!("{}.{key}", self.name)
     }
 

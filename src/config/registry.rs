@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::credentials::{Credentials, Keys};
 use super::reader::Section;
-use super::{Secret, dump, kind};
+use super::{dump, kind};
 
 /// How to reach a Confluent-compatible Schema Registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +28,11 @@ pub struct Registry {
     pub allow_insecure: bool,
 }
 
-/// Who asks a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    Basic { username: String, password: Secret },
-    Bearer { token: Secret },
-}
+const CREDENTIALS: Keys = Keys {
+    username: "username",
+    password: "password",
+    token: "bearer_token",
+};
 
 impl Registry {
     const URLS_MAX: usize = 16;
@@ -49,7 +49,7 @@ impl Registry {
             Vec::new(),
             &kind::list(1..=Self::URLS_MAX, url_kind()),
         );
-        let credentials = credentials(section);
+        let credentials = Credentials::read(section, &CREDENTIALS);
         let base = section.reader().base();
         let ca_file = section.optional("ca_file", &kind::path(&base));
         let client_files = client_files(section);
@@ -111,15 +111,8 @@ impl Registry {
         if !urls.is_empty() {
             insert("urls", urls.clone().into());
         }
-        match credentials {
-            None => {}
-            Some(Credentials::Basic { username, password }) => {
-                insert("username", username.clone().into());
-                insert("password", password.to_string().into());
-            }
-            Some(Credentials::Bearer { token }) => {
-                insert("bearer_token", token.to_string().into());
-            }
+        for (key, value) in credentials.iter().flat_map(|it| it.dump(&CREDENTIALS)) {
+            insert(key, value);
         }
         if let Some(file) = ca_file {
             insert("ca_file", dump::path(file));
@@ -129,40 +122,6 @@ impl Registry {
             insert("client_key_file", dump::path(key));
         }
         table
-    }
-}
-
-#[expect(
-    clippy::option_option,
-    reason = "a reported mistake and an absent key are different things"
-)]
-fn credentials(section: &mut Section<'_>) -> Option<Option<Credentials>> {
-    let name = kind::text("a user name without ':' and control characters", |text| {
-        !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_control())
-    });
-    let username = section.optional("username", &name);
-    let password = section.secret("password");
-    let token = section.secret("bearer_token");
-    let reader = section.reader();
-    match (username?, password?, token?) {
-        (None, None, None) => Some(None),
-        (Some(username), Some(password), None) => {
-            Some(Some(Credentials::Basic { username, password }))
-        }
-        (None, None, Some(token)) => Some(Some(Credentials::Bearer { token })),
-        (Some(_), None, None) => {
-            reader.refuse("registry.username", "needs registry.password");
-            None
-        }
-        (None, Some(_), None) => {
-            reader.refuse("registry.password", "needs registry.username");
-            None
-        }
-        (_, _, Some(_)) => {
-            let problem = "goes without registry.username and registry.password: a request has one of the two";
-            reader.refuse("registry.bearer_token", problem);
-            None
-        }
     }
 }
 
@@ -192,7 +151,7 @@ fn client_files(section: &mut Section<'_>) -> Option<Option<(PathBuf, PathBuf)>>
     }
 }
 
-fn url_kind<'k>() -> kind::Kind<'k, String> {
+pub(super) fn url_kind<'k>() -> kind::Kind<'k, String> {
     kind::text(
         "http:// or https://, a host, and where needed a port and a path; no credentials, query or fragment",
         is_url,

@@ -102,20 +102,30 @@ fn location_kind(base: PathBuf, environment: &Environment) -> kind::Kind<'_, Sna
                 let is_path = !text.is_empty() && !text.contains("://") && !text.contains('\0');
                 return is_path.then(|| SnapshotLocation::Folder(base.join(text)));
             };
-            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let is_bucket = (3..=63).contains(&bucket.len())
-                && bucket
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-            let is_prefix = !prefix.contains(['?', '#', '@']) && !prefix.contains("//");
-            (is_bucket && is_prefix).then(|| SnapshotLocation::S3 {
+            bucket_and_prefix(rest).map(|(bucket, prefix)| SnapshotLocation::S3 {
                 bucket: bucket.to_owned(),
-                prefix: prefix.trim_end_matches('/').to_owned(),
-                variables: environment
-                    .starting_with("AWS_")
-                    .map(|(name, set)| (name.to_owned(), Secret::new(set.to_owned())))
-                    .collect(),
+                prefix: prefix.to_owned(),
+                variables: aws_variables(environment),
             })
         },
     )
+}
+
+/// `bucket` or `bucket/prefix`, and the prefix without slashes behind it.
+pub(super) fn bucket_and_prefix(text: &str) -> Option<(&str, &str)> {
+    let (bucket, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let is_bucket = (3..=63).contains(&bucket.len())
+        && bucket
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let is_prefix = !prefix.contains(['?', '#', '@']) && !prefix.contains("//");
+    (is_bucket && is_prefix).then(|| (bucket, prefix.trim_end_matches('/')))
+}
+
+/// What a client of a bucket is configured by.
+pub(super) fn aws_variables(environment: &Environment) -> Vec<(String, Secret)> {
+    environment
+        .starting_with("AWS_")
+        .map(|(name, set)| (name.to_owned(), Secret::new(set.to_owned())))
+        .collect()
 }

@@ -1,9 +1,12 @@
-//! The SHA-256 of a model package.
+//! The SHA-256 of a model package, and its largest size.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+/// Largest package, in bytes. A package is held in memory whole, once per worker.
+pub const PACKAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// 32 bytes; as text, 64 lower-case hexadecimal digits and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]

@@ -21,7 +21,7 @@ mod window_bounds;
 
 pub use arena::{Headers, RecordArena, Stored};
 pub use commit_metadata::{CommitMetadata, CommitMetadataError, RebuildPoint};
-pub use digest::{Digest, NoDigest};
+pub use digest::{Digest, NoDigest, PACKAGE_BYTES_MAX};
 pub use forecast::{Forecast, ModelName, Quantile, Source, Target};
 pub use observation::Reading;
 pub use outcome::{DeadLetterReason, Outcome, OutcomeCounts, Rejection};

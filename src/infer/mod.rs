@@ -37,7 +37,7 @@ pub use contract::{
 pub use forecaster::{Batching, Forecaster, ForeignBatch, LoadError};
 pub use onnx::OnnxError;
 pub use outputs::{Outputs, RowFailure, RowForecast};
-pub use package::{PACKAGE_BYTES_MAX, Package, PackageError};
+pub use package::{Package, PackageError};
 pub use places::{ONNXRUNTIME_VERSION, Places, Tried, TriedList};
 pub use ports::{Graph, OperatorSet, Port};
 pub use run_watch::{RunUnderWay, RunWatch};

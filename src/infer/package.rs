@@ -15,10 +15,7 @@ use super::layout::Layout;
 use super::onnx::{self, OnnxError};
 use super::ports::Graph;
 use super::signature::{self, SignatureError};
-use crate::domain::Digest;
-
-/// Largest package, in bytes. A package is held in memory whole, once per worker.
-pub const PACKAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+use crate::domain::{Digest, PACKAGE_BYTES_MAX};
 
 /// A package that passed every check that needs no runtime.
 #[derive(Debug)]

@@ -58,6 +58,7 @@ pub(super) fn check(config: &Config, environment: &Environment, findings: &mut F
                     time, as a producer with a slow clock writes them; the default is one step";
         findings.warning("window.future_max", text);
     }
+    promotion(config, findings);
     let (lanes, cores) = (config.worker.lanes, environment.cores());
     if lanes > cores {
         let text = format!(
@@ -70,6 +71,40 @@ pub(super) fn check(config: &Config, environment: &Environment, findings: &mut F
         let text = "\"at_least_once\" writes forecasts again after a crash: readers must drop those whose \
                     source they have seen";
         findings.warning("commit.guarantee", text);
+    }
+}
+
+/// What a verification holds of a package: its bytes, what they are parsed to, the weights of the session, and
+/// room to run.
+const VERIFIED_COPIES: usize = 4;
+
+fn promotion(config: &Config, findings: &mut Findings) {
+    let (promotion, run) = (&config.promotion, config.worker.run_deadline);
+    if promotion.verify_timeout <= run {
+        let text = format!(
+            "{} is not above worker.run_deadline ({}): a model whose run hangs is said to be too slow to \
+             verify, and not which run hung",
+            format_duration(promotion.verify_timeout),
+            format_duration(run)
+        );
+        findings.warning("promotion.verify_timeout", text);
+    }
+    let least = promotion.package_bytes_max.get() * VERIFIED_COPIES;
+    if promotion.verify_memory_max.get() < least {
+        let text = format!(
+            "{} is below {}, four times promotion.package_bytes_max: the largest packages that are fetched \
+             would not be verified",
+            rounded(promotion.verify_memory_max.get()),
+            rounded(least)
+        );
+        findings.warning("promotion.verify_memory_max", text);
+    }
+    for root in promotion.file_roots.iter().filter(|root| !root.is_dir()) {
+        let text = format!(
+            "{} is no folder on this machine: packages in it cannot be fetched",
+            root.display()
+        );
+        findings.warning("promotion.file_roots", text);
     }
 }
 
@@ -222,6 +257,32 @@ mod tests {
         let fine = config("", "forecast.max_age = \"2m\"\nrebuild.lookback = \"134m\"");
         check(&fine, &Environment::of([]), &mut none);
         assert_eq!(none.iter().count(), 0, "{none:?}");
+    }
+
+    #[test]
+    fn a_promotion_that_will_disappoint_is_warned_of() {
+        for (more, place, part) in [
+            (
+                "promotion.verify_timeout = \"2s\"",
+                "promotion.verify_timeout",
+                "2s is not above worker.run_deadline (2s)",
+            ),
+            (
+                "promotion.verify_memory_max = \"512 MiB\"",
+                "promotion.verify_memory_max",
+                "512 MiB is below 1 GiB",
+            ),
+            (
+                "promotion.file_roots = [\"/no/such\"]",
+                "promotion.file_roots",
+                "/no/such is no folder",
+            ),
+        ] {
+            let mut findings = Findings::default();
+            check(&config("", more), &Environment::of([]), &mut findings);
+            assert_found(&findings, Warning, place, &[part]);
+            assert_eq!(findings.count(Warning), 1, "{findings:?}");
+        }
     }
 
     #[test]
