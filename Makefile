@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 LOCKED := --workspace --locked
 
 CACHE := $(or $(FORETELL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/foretell)
-INTEGRATION_PYTHON = $(CACHE)/integration-python/bin/python
+INTEGRATION_PYTHON = $(CACHE)/tests-python/bin/python
 TORCH_PYTHON = $(CACHE)/torch-python/bin/python
 # The worker of the tests' profile.
 WORKER = $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/foretell

@@ -6,6 +6,8 @@
 pub mod domain;
 
 pub mod config;
+pub mod http_client;
+pub mod objects;
 pub mod ownership;
 pub mod permission;
 pub mod planted;

@@ -51,18 +51,26 @@ impl S3 {
     /// A job whose workers keep their snapshots here.
     #[must_use]
     pub fn keeps_snapshots_of(&self, job: Job) -> Job {
-        job.set(
-            "SNAPSHOTS__LOCATION",
-            &format!("s3://{}/foretell", Self::BUCKET),
-        )
-        .variable(
-            "AWS_ENDPOINT_URL",
-            &format!("http://{}", self.gate.address()),
-        )
-        .variable("AWS_ALLOW_HTTP", "true")
-        .variable("AWS_REGION", "eu-central-1")
-        .variable("AWS_ACCESS_KEY_ID", "tests")
-        .variable("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
+        let location = format!("s3://{}/foretell", Self::BUCKET);
+        let job = job.set("SNAPSHOTS__LOCATION", &location);
+        let variables = self.variables().into_iter();
+        variables.fold(job, |job, (name, value)| job.variable(name, &value))
+    }
+
+    /// Where clients find it: by the gate.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.gate.address())
+    }
+
+    /// What clients are configured by.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.url()),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_REGION", "eu-central-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "tests".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests".to_owned()),
+        ]
     }
 
     /// What stands between workers and the server.
@@ -85,13 +93,27 @@ impl S3 {
             .collect())
     }
 
+    /// Stores an object.
+    pub fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let path = format!("{}/{key}", Self::BUCKET);
+        let (status, answer) = self.send("PUT", &path, bytes)?;
+        ensure!(status == 200, "{status}: {answer}");
+        Ok(())
+    }
+
     fn ask(&self, method: &str, path: &str) -> Result<(u16, String)> {
+        self.send(method, path, b"")
+    }
+
+    fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(ANSWER))?;
         write!(
             stream,
-            "{method} /{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "{method} /{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
         )?;
+        stream.write_all(body)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let status = answer.split(' ').nth(1).context("no status")?.parse()?;

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::client::ANSWER_BYTES_MAX;
-use super::trouble::{Problem, said};
+use super::trouble::Problem;
+use crate::http_client::said;
 use crate::telemetry::metrics::RegistryResult;
 
 /// An answer that counts.

@@ -9,8 +9,9 @@ use tokio::runtime::Runtime;
 use super::answers::Answer;
 use super::client::{Client, ClientError, Question, RegistrySettings};
 use super::references::{Fetched, fetch};
-use super::trouble::{Problem, Trouble, said};
+use super::trouble::{Problem, Trouble};
 use crate::domain::SchemaId;
+use crate::http_client::said;
 
 /// Asks and waits for the answer.
 #[derive(Debug)]

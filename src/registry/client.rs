@@ -1,19 +1,17 @@
 //! HTTP to a registry: addresses in turn, credentials, TLS, and bounds on time and bytes.
 
-use std::fmt;
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Method, Response, Url};
+use reqwest::{Method, Response, Url};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::answers::{Answer, judge};
 use super::trouble::{Problem, Trouble};
+use crate::http_client::{self, Auth};
 use crate::telemetry::metrics;
 
 /// How to reach a registry.
@@ -30,24 +28,6 @@ pub struct RegistrySettings {
     pub unknown_schema_grace: Duration,
 }
 
-/// Who asks.
-#[derive(Clone)]
-pub enum Auth {
-    Nobody,
-    Basic { username: String, password: String },
-    Bearer { token: String },
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nobody => "Nobody",
-            Self::Basic { .. } => "Basic(***)",
-            Self::Bearer { .. } => "Bearer(***)",
-        })
-    }
-}
-
 /// Files for TLS, all PEM.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
@@ -60,18 +40,8 @@ pub struct Tls {
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{key}: cannot read {}: {error}", file.display())]
-    File {
-        key: &'static str,
-        file: PathBuf,
-        error: io::Error,
-    },
-    #[error("{key}: {} has no {what} in PEM form", file.display())]
-    Pem {
-        key: &'static str,
-        file: PathBuf,
-        what: &'static str,
-    },
+    #[error(transparent)]
+    File(#[from] http_client::FileError),
     #[error("registry.urls: {url} is not an address: {error}")]
     Url { url: String, error: String },
     #[error("no TLS for the registry can be set up: {0}; check the files in [registry]")]
@@ -111,8 +81,7 @@ impl Client {
     pub fn new(settings: &RegistrySettings) -> Result<Self, ClientError> {
         let urls = settings.urls.iter().map(|url| address(url));
         let urls = urls.collect::<Result<Vec<_>, _>>()?;
-        // An error says that there is one already.
-        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        http_client::install_provider();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("foretell/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
@@ -122,17 +91,20 @@ impl Client {
             .no_proxy();
         let Tls { ca_file, client } = &settings.tls;
         if let Some(file) = ca_file {
-            builder = builder.tls_certs_only(authorities(file)?);
+            builder = builder.tls_certs_only(http_client::authorities("registry.ca_file", file)?);
         } else if urls.iter().all(|url| url.scheme() == "http") {
             // A container may have no authorities at all, and none are needed.
             builder = builder.tls_certs_only([]);
         }
         if let Some((certificate, key)) = client {
-            builder = builder.identity(identity(certificate, key)?);
+            builder = builder.identity(http_client::identity(
+                ("registry.client_certificate_file", certificate),
+                ("registry.client_key_file", key),
+            )?);
         }
         let http = builder
             .build()
-            .map_err(|error| ClientError::Tls(innermost(&error)))?;
+            .map_err(|error| ClientError::Tls(http_client::innermost(&error).to_string()))?;
         Ok(Self {
             http,
             urls,
@@ -206,18 +178,13 @@ impl Client {
                 .header(CONTENT_TYPE, MEDIA_TYPE)
                 .body(body.to_string());
         }
-        request = match &self.auth {
-            Auth::Nobody => request,
-            Auth::Basic { username, password } => request.basic_auth(username, Some(password)),
-            Auth::Bearer { token } => request.bearer_auth(token),
-        };
         let failed = |error| self.failed(&error);
-        let response = request.send().await.map_err(failed)?;
+        let response = self.auth.on(request).send().await.map_err(failed)?;
         let status = response.status().as_u16();
         let content_type = text(response.headers(), &CONTENT_TYPE);
         let location = text(response.headers(), &LOCATION);
         if (300..400).contains(&status) {
-            let to = redacted(&location);
+            let to = http_client::redacted(&location);
             return Err(Problem::Redirect { status, to });
         }
         let (body, whole) = read(response).await.map_err(failed)?;
@@ -231,7 +198,7 @@ impl Client {
             }
         } else {
             Problem::Unreachable {
-                error: innermost(error),
+                error: http_client::innermost(error).to_string(),
             }
         }
     }
@@ -255,19 +222,6 @@ fn text(headers: &HeaderMap, name: &reqwest::header::HeaderName) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-/// Where a redirect points to, without credentials or a query that may hold some.
-fn redacted(location: &str) -> String {
-    let Ok(mut url) = Url::parse(location) else {
-        return "another path".to_owned();
-    };
-    url.set_query(None);
-    url.set_fragment(None);
-    if url.set_username("").is_err() || url.set_password(None).is_err() {
-        return "another place".to_owned();
-    }
-    url.to_string()
-}
-
 fn address(text: &str) -> Result<Url, ClientError> {
     let refuse = |error: String| ClientError::Url {
         url: text.to_owned(),
@@ -278,46 +232,4 @@ fn address(text: &str) -> Result<Url, ClientError> {
         return Err(refuse("say http:// or https://".to_owned()));
     }
     Ok(url)
-}
-
-fn authorities(file: &PathBuf) -> Result<Vec<Certificate>, ClientError> {
-    const KEY: &str = "registry.ca_file";
-    let pem = read_file(KEY, file)?;
-    let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-    if found.is_empty() {
-        return Err(ClientError::Pem {
-            key: KEY,
-            file: file.clone(),
-            what: "certificate",
-        });
-    }
-    Ok(found)
-}
-
-fn identity(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, ClientError> {
-    let mut pem = read_file("registry.client_key_file", key)?;
-    pem.push(b'\n');
-    pem.extend(read_file("registry.client_certificate_file", certificate)?);
-    Identity::from_pem(&pem).map_err(|_what_it_lacks| ClientError::Pem {
-        key: "registry.client_certificate_file",
-        file: certificate.clone(),
-        what: "certificate that goes with the key in registry.client_key_file",
-    })
-}
-
-fn read_file(key: &'static str, file: &PathBuf) -> Result<Vec<u8>, ClientError> {
-    fs::read(file).map_err(|error| ClientError::File {
-        key,
-        file: file.clone(),
-        error,
-    })
-}
-
-/// The cause at the bottom: the layers above it only say that a request failed.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -14,8 +14,9 @@ mod schemas;
 mod service;
 mod trouble;
 
+pub use crate::http_client::Auth;
 pub use blocking::{BlockingClient, Compatibility, Subject, SubjectError};
-pub use client::{Auth, Client, ClientError, RegistrySettings, Tls};
+pub use client::{Client, ClientError, RegistrySettings, Tls};
 pub use references::{Fetched, REFERENCES_DEPTH_MAX, REFERENCES_MAX, fetch};
 pub use schemas::{Book, Schemas};
 pub use service::Registry;

@@ -113,21 +113,3 @@ impl fmt::Display for Problem {
         }
     }
 }
-
-/// What a registry says besides a status, as the end of a clause.
-pub(super) fn said(message: &str) -> String {
-    if message.is_empty() {
-        return String::new();
-    }
-    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
-    let cut: String = message
-        .get(..end)
-        .unwrap_or_default()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    format!(": {cut}")
-}
-
-/// Longest part of a registry's own words that is repeated.
-const MESSAGE_BYTES_MAX: usize = 400;

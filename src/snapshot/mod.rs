@@ -20,11 +20,12 @@ mod name;
 mod shelf;
 mod upload;
 
+pub use crate::objects::Location;
 pub use decode::{Loaded, Unreadable, read};
 pub use encode::Encoder;
 pub use format::About;
 pub use last::{Last, LastWindows};
-pub use location::{Location, LocationError, StoreSettings};
+pub use location::StoreSettings;
 pub use name::Name;
 pub use shelf::{Shelf, ShelfError};
 pub use upload::{Order, PIECE_BYTES, Piece, Upload, UploadError, Uploaded, Uploads};

@@ -12,9 +12,10 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 
 use super::decode::{Loaded, Unreadable, read};
-use super::location::{LocationError, Store, StoreSettings};
+use super::location::{Store, StoreSettings};
 use super::name::Name;
 use crate::domain::{NextOffset, PartitionId};
+use crate::objects::LocationError;
 use crate::window::FOLD_VERSION;
 
 /// One thread's way to the snapshots.

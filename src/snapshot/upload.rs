@@ -22,8 +22,9 @@ use tracing::{info, warn};
 use super::encode::Encoder;
 use super::format::{About, SEAL, SEAL_BYTES};
 use super::last::{Last, store_last};
-use super::location::{LocationError, Store, StoreSettings};
+use super::location::{Store, StoreSettings};
 use super::name::Name;
+use crate::objects::LocationError;
 use crate::window::{ImageHead, SeriesColumns};
 
 /// What the thread is told to store.

@@ -1,7 +1,7 @@
 //! The layout as tables: which room imports which, where each outside library and each word belongs.
 
 /// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
-pub(crate) const ROOMS: [(&str, &[&str]); 23] = [
+pub(crate) const ROOMS: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("ownership", &["domain"]),
@@ -20,9 +20,15 @@ pub(crate) const ROOMS: [(&str, &[&str]); 23] = [
         &["domain", "ownership", "permission", "planted", "telemetry"],
     ),
     ("control", &["domain"]),
-    ("models", &["control", "domain", "infer"]),
-    ("registry", &["decode", "domain", "telemetry"]),
-    ("snapshot", &["domain", "window"]),
+    (
+        "models",
+        &["control", "domain", "http_client", "infer", "objects"],
+    ),
+    (
+        "registry",
+        &["decode", "domain", "http_client", "telemetry"],
+    ),
+    ("snapshot", &["domain", "objects", "window"]),
     (
         "partition",
         &[
@@ -43,6 +49,8 @@ pub(crate) const ROOMS: [(&str, &[&str]); 23] = [
     ),
     ("http", &["domain", "telemetry"]),
     ("heap", &[]),
+    ("http_client", &[]),
+    ("objects", &["http_client"]),
     ("shutdown", &[]),
     (
         "app",
@@ -71,6 +79,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 23] = [
             "decode",
             "domain",
             "http",
+            "http_client",
             "infer",
             "partition",
             "produce",
@@ -106,23 +115,24 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 33] = [
     ("indicatif", &["cli/"]),
     ("metrics", &["telemetry/"]),
     ("metrics_exporter_prometheus", &["telemetry/exposition.rs"]),
-    ("futures_util", &["snapshot/"]),
-    ("object_store", &["snapshot/"]),
+    ("futures_util", &["models/", "objects.rs", "snapshot/"]),
+    ("object_store", &["models/", "objects.rs", "snapshot/"]),
     ("ort", &["infer/session.rs"]),
     ("parquet", &["cli/"]),
     ("ring", &["control/keys.rs"]),
-    ("rustix", &["cli/model/check.rs"]),
+    ("rustix", &["cli/model/check.rs", "models/fetch/file.rs"]),
     ("rdkafka", RDKAFKA),
     ("rdkafka_sys", NATIVE),
-    ("reqwest", &["cli/explain/admin.rs", "registry/client.rs"]),
     (
-        "rustls",
+        "reqwest",
         &[
             "cli/explain/admin.rs",
+            "http_client.rs",
+            "models/fetch/",
             "registry/client.rs",
-            "snapshot/location.rs",
         ],
     ),
+    ("rustls", &["http_client.rs"]),
     (
         "serde_avro_fast",
         &["cli/", "control/", "decode/", "produce/"],

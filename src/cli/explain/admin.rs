@@ -7,6 +7,7 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 
 use super::Arguments;
+use crate::http_client;
 use crate::partition::explain::Explanation;
 
 /// Longer than a worker takes to say that it is busy.
@@ -44,22 +45,15 @@ struct Problem {
 /// Asks the worker at `admin`.
 pub(super) fn ask(admin: &str, arguments: &Arguments) -> Result<Explanation, AdminError> {
     let url = address(admin, arguments)?;
-    let failed = |error: &dyn std::error::Error| {
-        let mut innermost = error;
-        while let Some(cause) = innermost.source() {
-            innermost = cause;
-        }
-        AdminError::NoAnswer {
-            url: url.clone(),
-            error: innermost.to_string(),
-        }
+    let failed = |error: &(dyn std::error::Error + 'static)| AdminError::NoAnswer {
+        url: url.clone(),
+        error: http_client::innermost(error).to_string(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| failed(&error))?;
-    // An error says that there is one already.
-    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    http_client::install_provider();
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .redirect(Policy::none())
