@@ -24,7 +24,7 @@ pub enum Page {
     Moved(String),
     /// These bytes, and another length before them.
     Lies { says: usize, bytes: Vec<u8> },
-    /// Chunks for ever.
+    /// Small chunks for ever.
     Endless,
     /// The head and one byte, and nothing more.
     Stalls,
@@ -160,7 +160,7 @@ fn answer(stream: impl Read + Write, pages: &Pages) -> Result<()> {
         Page::Endless => {
             write!(out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
             loop {
-                write!(out, "400\r\n{}\r\n", "x".repeat(0x400))?;
+                write!(out, "40\r\n{}\r\n", "x".repeat(0x40))?;
             }
         }
         Page::Stalls => {
