@@ -1,4 +1,4 @@
-//! Bugs that can be planted in the worker, to see that the tests' checks find them (docs/exactly-once.md,
+//! Bugs that can be planted in the worker, to see that the tests' checks find them (docs/exactly-once-tests.md,
 //! "Planted bugs").
 //!
 //! Without the feature `planted-bugs`, which no release has, nothing can be planted, and every question here

@@ -1,4 +1,4 @@
-//! The invariants of a run, held after every event. The numbers are those of docs/exactly-once.md.
+//! The invariants of a run, held after every event. The numbers are those of docs/exactly-once-tests.md.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! Seeded schedules of everything that can go wrong, over the worker's own decisions and a model of the
-//! cluster (docs/exactly-once.md, "Simulation").
+//! cluster (docs/exactly-once-tests.md, "Simulation").
 
 #[cfg(test)]
 mod assigner;
