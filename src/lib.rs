@@ -25,6 +25,7 @@ pub mod registry;
 pub mod snapshot;
 
 pub mod partition;
+pub mod promotion;
 
 pub mod heap;
 pub mod http;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ControlError;
 use crate::consume::{ConnectError, PollError, ReplayError};
 use crate::decode::{DecoderError, SchemaError};
 use crate::infer::{BindError, CheckError, ForeignBatch, LoadError, PackageError, RuntimeError};
@@ -23,6 +24,8 @@ pub enum StartError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Warm(#[from] ForeignBatch),
+    #[error(transparent)]
+    Control(#[from] ControlError),
     #[error("{}: the model does not fit the windows of this worker: {error}", path.display())]
     Bind { path: PathBuf, error: BindError },
     #[error(transparent)]

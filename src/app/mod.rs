@@ -2,7 +2,8 @@
 //! order.
 //!
 //! Threads: `poll` owns the consumer, `assigner` says which partition is where, `restore-N` rebuild,
-//! `lane-N` own the windows, `committer` owns the producer, `watchdog` looks after the lanes. Every one is
+//! `lane-N` own the windows, `committer` owns the producer, `watchdog` looks after the lanes, `control`, `promoter` and
+//! `loader` see to models. Every one is
 //! essential: the first to end before it was told to, for any reason, ends the worker.
 
 mod clock;
@@ -11,41 +12,36 @@ mod failure;
 mod lanes;
 mod member;
 mod model;
+mod promotion;
 mod registry;
 mod settings;
 mod threads;
 mod watchdog;
+mod wiring;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::num::NonZeroU32;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::config::{Config, Environment};
-use crate::consume::{
-    Cleanup, ClientSettings, Hooks, PollCommand, Poller, Replayer, check_cleanup, probe,
-};
+use crate::consume::PollCommand;
 use crate::domain::PartitionId;
-use crate::ownership::Ownership;
 use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, CutSettings, HungLane, RestoreJob, RestoreSettings,
-    Restorer, Restores, Restoring, Roster, restore_all,
+    Assigner, AssignerInput, AssignerSettings, HungLane, Restores, Restoring, Roster,
 };
-use crate::produce::{CommitsFailing, Committer, CommitterInput, CommitterSettings};
-use crate::snapshot::{StoreSettings, Uploads};
+use crate::produce::CommitsFailing;
 
 pub use clock::wall_clock;
 pub use explainer::{Explainer, NoAnswer};
 pub use failure::{RunError, StartError};
 use member::Member;
 pub use model::{onnxruntime_places, runtime_text};
+pub use promotion::{ControlError, ModelFacts};
 pub use registry::RegistryHealth;
 pub use settings::{
     client as client_settings, decoder, fold_hash, registry as registry_settings,
@@ -53,27 +49,20 @@ pub use settings::{
 };
 pub use watchdog::{check_in_time, stop_overdue};
 
-use threads::{End, Ended, Threads};
+use lanes::Lanes;
+use threads::{End, Ended};
+use wiring::{Wiring, check_topics};
 
 /// Commands that wait for the poll thread: as many as partitions can be assigned at once.
 const POLL_COMMANDS_MAX: usize = 65_536;
 /// Inputs that wait for the assigner.
 const ASSIGNER_INPUTS_MAX: usize = 4096;
-/// Partitions that wait for a restore thread.
-const RESTORES_MAX: usize = 65_536;
 /// Commands that wait for a lane.
 const LANE_COMMANDS_MAX: usize = 1024;
-/// Output batches that wait for the committer, for each lane: a lane runs ahead by this many.
-const COMMITTER_INPUTS_PER_LANE: usize = 256;
 /// The last snapshots of a worker that stops are stored within this part of its grace period, and so long at
 /// most: a store that is silent must not hold up a restart.
 const LAST_SNAPSHOTS_PART: u32 = 2;
 const LAST_SNAPSHOTS_MAX: Duration = Duration::from_mins(1);
-/// How long a topic is looked for at start.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the broker may take to tell the input topic's settings. It has just answered the probe,
-/// so this is short: librdkafka's mock cluster never answers.
-const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A worker whose threads run.
 #[derive(Debug)]
@@ -86,6 +75,9 @@ pub struct App {
     restores: watch::Receiver<BTreeMap<PartitionId, Restoring>>,
     commits: watch::Receiver<Option<CommitsFailing>>,
     hung: watch::Receiver<Vec<HungLane>>,
+    models: ModelFacts,
+    /// Ends what works for models that do not serve.
+    stop: CancellationToken,
     explainer: Explainer,
     grace: Duration,
 }
@@ -105,17 +97,7 @@ impl App {
         let windows = windows(config)?;
         let decoder = decoder(config)?;
         let client = settings::client(config);
-        let topics = [
-            &*config.topics.observations,
-            &config.topics.forecasts,
-            &config.topics.dead_letters,
-        ];
-        let found = probe(&client, &config.kafka.group_id, &topics, PROBE_TIMEOUT)?;
-        let partitions = found
-            .first()
-            .map_or(NonZeroU32::MIN, |topic| topic.partitions);
-
-        check_input_topic(&client, &config.topics.observations)?;
+        let partitions = check_topics(config, &client)?;
         let format = registry::forecast_format(config, health)?;
 
         let mut wiring = Wiring::new(config, client);
@@ -130,18 +112,27 @@ impl App {
         let store = settings::snapshots(config, &restore);
         let cuts = wiring.start_snapshots(store.as_ref())?;
         let outputs = (format, settings::outputs(config, partitions));
-        let (lanes, hung) = wiring.start_lanes(
-            &model,
+        let control = promotion::fold_all(config, &wiring.client, &model)?;
+        let Lanes {
+            handles: lanes,
+            watches,
+            hung,
+            held,
+        } = wiring.start_lanes(
+            (&model, &promotion::slot(control.as_ref(), &model)),
             outputs,
             (&schemas, cuts.clone()),
             (&to_committer, &to_assigner, &to_poller),
         )?;
-        let place = (config.topics.observations.as_str(), partitions);
-        let explainer = Explainer::new(&lanes, place, &config.kafka.group_id);
+        let stop = CancellationToken::new();
+        let promoted = (control, &model, stop.clone());
+        let told = wiring.start_promoter(promoted, (&lanes, watches), environment)?;
+        let topic = config.topics.observations.as_str();
+        let explainer = Explainer::new(&lanes, (topic, partitions), &config.kafka.group_id);
         let under_way = Restores::default();
         let watched_restores = under_way.watch();
-        let snapshots = store.as_ref();
-        let restores = wiring.start_restorers((&restore, under_way), snapshots, &to_assigner)?;
+        let how = (&restore, under_way);
+        let restores = wiring.start_restorers(how, store.as_ref(), &to_assigner)?;
         let (roster, watched_roster) = watch::channel(Roster::default());
         let assigner = Assigner::new(AssignerSettings {
             inputs: assigner_inputs,
@@ -156,10 +147,7 @@ impl App {
         });
         wiring.threads.run("assigner", move || assigner.run())?;
         wiring.threads.run("poll", move || poller.run())?;
-        info!(
-            topic = config.topics.observations, partitions, lanes = config.worker.lanes,
-            guarantee = ?config.commit.guarantee, "worker started"
-        );
+        wiring.tell(partitions);
         let (ended, threads) = wiring.threads.into_parts();
         Ok(Self {
             ended,
@@ -170,6 +158,8 @@ impl App {
             restores: watched_restores,
             commits,
             hung,
+            models: ModelFacts { told, held },
+            stop,
             explainer,
             grace: config.worker.grace_period,
         })
@@ -193,6 +183,11 @@ impl App {
     /// Which lanes hang.
     pub fn hung(&self) -> watch::Receiver<Vec<HungLane>> {
         self.hung.clone()
+    }
+
+    /// What is done for models, and what waits for one.
+    pub fn models(&self) -> ModelFacts {
+        self.models.clone()
     }
 
     /// Who answers questions about a series.
@@ -230,6 +225,7 @@ impl App {
     }
 
     async fn stop(mut self) -> Result<(), RunError> {
+        self.stop.cancel();
         let since = Instant::now();
         let until = since + (self.grace / LAST_SNAPSHOTS_PART).min(LAST_SNAPSHOTS_MAX);
         // A thread that has ended takes no command; its own end says why.
@@ -256,131 +252,6 @@ impl App {
         }
         info!("stopped");
         Ok(())
-    }
-}
-
-fn check_input_topic(client: &ClientSettings, topic: &str) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
-    match runtime.block_on(check_cleanup(client, topic, SETTINGS_TIMEOUT))? {
-        Cleanup::Delete => {}
-        Cleanup::Unknown { reason } => {
-            warn!(
-                topic,
-                reason, "cleanup.policy could not be checked; it must be delete"
-            );
-        }
-    }
-    Ok(())
-}
-
-/// What the parts share while they are made.
-struct Wiring<'a> {
-    config: &'a Config,
-    client: ClientSettings,
-    ownership: Ownership,
-    threads: Threads,
-}
-
-impl<'a> Wiring<'a> {
-    fn new(config: &'a Config, client: ClientSettings) -> Self {
-        Self {
-            config,
-            client,
-            ownership: Ownership::default(),
-            threads: Threads::new(),
-        }
-    }
-
-    fn poller(
-        &self,
-        to_assigner: &SyncSender<AssignerInput>,
-        commands: Receiver<PollCommand>,
-    ) -> Result<Poller, StartError> {
-        let sink = to_assigner.clone();
-        let hooks = Hooks::new(
-            &self.config.topics.observations,
-            self.ownership.clone(),
-            Box::new(move |event| sink.send(AssignerInput::Rebalance(event)).is_ok()),
-            self.config.kafka.drain_timeout,
-        );
-        Ok(Poller::new(
-            settings::consumer(self.config, self.client.clone()),
-            hooks,
-            commands,
-        )?)
-    }
-
-    fn start_committer(
-        &mut self,
-        member: Member,
-        health: watch::Sender<Option<CommitsFailing>>,
-    ) -> Result<mpsc::Sender<CommitterInput>, StartError> {
-        let lanes = self.config.worker.lanes.get();
-        let (sender, inputs) = mpsc::channel(COMMITTER_INPUTS_PER_LANE.saturating_mul(lanes));
-        let committer = Committer::connect(
-            CommitterSettings {
-                producer: settings::producer(self.config, &self.client),
-                commit_interval_min: self.config.commit.interval_min,
-            },
-            self.ownership.clone(),
-            Box::new(member),
-            inputs,
-            health,
-        )?;
-        self.threads.run_async("committer", committer.run())?;
-        Ok(sender)
-    }
-
-    /// The thread that stores what the lanes copy; `None` where no snapshots are kept.
-    fn start_snapshots(
-        &mut self,
-        store: Option<&StoreSettings>,
-    ) -> Result<Option<CutSettings>, StartError> {
-        let Some(store) = store else {
-            return Ok(None);
-        };
-        let (uploads, jobs) = mpsc::channel(self.config.worker.lanes.get());
-        let storing = Uploads::new(store.clone(), jobs);
-        self.threads.run_async("snapshots", storing.run())?;
-        Ok(Some(CutSettings {
-            interval: self.config.snapshots.interval,
-            topic: self.config.topics.observations.clone(),
-            uploads,
-            wall_clock,
-        }))
-    }
-
-    /// As many restore threads as lanes: they are busy when the lanes are not.
-    fn start_restorers(
-        &mut self,
-        (settings, restores): (&RestoreSettings, Restores),
-        store: Option<&StoreSettings>,
-        to_assigner: &SyncSender<AssignerInput>,
-    ) -> Result<SyncSender<RestoreJob>, StartError> {
-        let (sender, jobs) = sync_channel(RESTORES_MAX);
-        let jobs = Arc::new(Mutex::new(jobs));
-        for index in 0..self.config.worker.lanes.get() {
-            let Config { kafka, topics, .. } = self.config;
-            let replayer = Replayer::new(&self.client, &kafka.group_id, &topics.observations)?;
-            let restore = Restorer::new(settings.clone(), replayer, self.ownership.clone());
-            let restore = restore
-                .with_snapshots(store.and_then(threads::open_shelf))
-                .shown_in(restores.clone());
-            let (jobs, results) = (Arc::clone(&jobs), to_assigner.clone());
-            self.threads.run(&format!("restore-{index}"), move || {
-                restore_all(&restore, &jobs, |result| {
-                    let input = match result {
-                        Ok(partition) => AssignerInput::Restored(Box::new(partition)),
-                        Err(error) => AssignerInput::Failed(error),
-                    };
-                    results.send(input).is_ok()
-                });
-                Ok::<(), Infallible>(())
-            })?;
-        }
-        Ok(sender)
     }
 }
 

@@ -7,10 +7,8 @@ use tracing::info;
 
 use super::{StartError, check_in_time};
 use crate::config::{Config, Environment};
-use crate::domain::{RunDeadline, Timestamp};
-use crate::infer::{
-    Batch, Batching, Binding, Forecaster, Package, Places, Runtime, WindowFeatures,
-};
+use crate::domain::RunDeadline;
+use crate::infer::{Batching, Binding, Forecaster, Package, Places, Runtime, WindowFeatures};
 use crate::partition::ServingModel;
 use crate::telemetry::metrics;
 
@@ -77,6 +75,18 @@ pub fn onnxruntime_places(environment: &Environment) -> Places {
 }
 
 impl Loaded {
+    pub(super) fn package(&self) -> &Arc<Package> {
+        &self.package
+    }
+
+    pub(super) fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    pub(super) fn runtime(&self) -> Runtime {
+        self.runtime.clone()
+    }
+
     /// A session for each lane; the package is shared, as nothing can change it.
     pub(super) fn per_lane(&self, lanes: usize) -> Result<Vec<ServingModel>, StartError> {
         let runtime = runtime_text(&self.runtime);
@@ -84,7 +94,7 @@ impl Loaded {
             let package = Arc::clone(&self.package);
             let mut forecaster =
                 Forecaster::new(&self.runtime, Arc::clone(&package), self.batching)?;
-            warm(&mut forecaster)?;
+            forecaster.warm()?;
             Ok(ServingModel {
                 forecaster,
                 package,
@@ -94,21 +104,4 @@ impl Loaded {
         };
         (0..lanes).map(serve).collect()
     }
-}
-
-/// Runs the first example at several batch sizes: ONNX Runtime allocates at the first run of a shape,
-/// which no observation shall wait for.
-fn warm(forecaster: &mut Forecaster) -> Result<(), StartError> {
-    let package = Arc::clone(forecaster.package());
-    let Some(example) = package.contract().examples().first() else {
-        return Ok(());
-    };
-    for rows in [1, 8, 64] {
-        let mut batch = Batch::new(&package, rows);
-        for _ in 0..rows {
-            batch.push(&example.values, Timestamp(example.origin_ms));
-        }
-        forecaster.run(&batch)?;
-    }
-    Ok(())
 }

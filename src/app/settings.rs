@@ -8,6 +8,7 @@ use crate::consume::{ClientSettings, ConsumerSettings, QueueLimits, StartPositio
 use crate::decode::{
     Decoder, DecoderConfig, Projection, SchemaFolder, TimeUnit, WireFormat, WriterSchema,
 };
+use crate::models::{FetchSettings, MlflowSettings, PackageStoreSettings};
 use crate::partition::{DEADLINE_HEADER, OutputSettings, RestoreSettings};
 use crate::produce::{CARRIED_HEADERS, Guarantee, ProducerSettings};
 use crate::registry::{Auth, RegistrySettings, Schemas, Tls};
@@ -183,16 +184,7 @@ pub fn registry(registry: &config::Registry) -> RegistrySettings {
     } = registry;
     RegistrySettings {
         urls: urls.clone(),
-        auth: match credentials {
-            None => Auth::Nobody,
-            Some(config::Credentials::Basic { username, password }) => Auth::Basic {
-                username: username.clone(),
-                password: password.expose().to_owned(),
-            },
-            Some(config::Credentials::Bearer { token }) => Auth::Bearer {
-                token: token.expose().to_owned(),
-            },
-        },
+        auth: auth(credentials.as_ref()),
         tls: Tls {
             ca_file: ca_file.clone(),
             client: client_files.clone(),
@@ -203,32 +195,96 @@ pub fn registry(registry: &config::Registry) -> RegistrySettings {
     }
 }
 
-/// Where snapshots are kept; `None` where none are.
-pub(super) fn snapshots(config: &Config, restore: &RestoreSettings) -> Option<StoreSettings> {
-    let config::Snapshots {
-        location: place,
-        interval: _,
-        keep,
-        upload_timeout,
-        restore_timeout,
-    } = &config.snapshots;
-    let (location, variables) = match place.as_ref()? {
-        config::SnapshotLocation::Folder(folder) => (Location::Folder(folder.clone()), Vec::new()),
+fn auth(credentials: Option<&config::Credentials>) -> Auth {
+    match credentials {
+        None => Auth::Nobody,
+        Some(config::Credentials::Basic { username, password }) => Auth::Basic {
+            username: username.clone(),
+            password: password.expose().to_owned(),
+        },
+        Some(config::Credentials::Bearer { token }) => Auth::Bearer {
+            token: token.expose().to_owned(),
+        },
+    }
+}
+
+/// Where model packages may come from.
+pub(super) fn fetch(promotion: &config::Promotion) -> FetchSettings {
+    let config::Promotion {
+        fetch_timeout,
+        package_bytes_max,
+        file_roots,
+        s3_buckets,
+        variables,
+        https_hosts,
+        private_hosts,
+        ca_file,
+        mlflow,
+        allow_insecure: _,
+        verify_timeout: _,
+        verify_memory_max: _,
+        hold_max: _,
+    } = promotion;
+    FetchSettings {
+        bytes_max: package_bytes_max.get(),
+        timeout: *fetch_timeout,
+        file_roots: file_roots.clone(),
+        s3_buckets: s3_buckets.clone(),
+        variables: variables.iter().map(exposed).collect(),
+        https_hosts: https_hosts.clone(),
+        private_hosts: private_hosts.clone(),
+        ca_file: ca_file.clone(),
+        mlflow: mlflow.as_ref().map(|server| MlflowSettings {
+            url: server.url.clone(),
+            auth: auth(server.credentials.as_ref()),
+        }),
+    }
+}
+
+/// Where model packages are kept by their digests; `None` where nothing is kept.
+pub(super) fn package_store(config: &Config) -> Option<PackageStoreSettings> {
+    let (location, variables) = place(&config.snapshots)?;
+    Some(PackageStoreSettings {
+        location,
+        variables,
+        timeout: config.promotion.fetch_timeout,
+    })
+}
+
+fn exposed((name, value): &(String, config::Secret)) -> (String, String) {
+    (name.clone(), value.expose().to_owned())
+}
+
+/// The folder or bucket of the snapshots, and the variables that open it.
+fn place(snapshots: &config::Snapshots) -> Option<(Location, Vec<(String, String)>)> {
+    match snapshots.location.as_ref()? {
+        config::SnapshotLocation::Folder(folder) => {
+            Some((Location::Folder(folder.clone()), Vec::new()))
+        }
         config::SnapshotLocation::S3 {
             bucket,
             prefix,
             variables,
         } => {
-            let exposed = |(name, value): &(String, config::Secret)| {
-                (name.clone(), value.expose().to_owned())
-            };
             let location = Location::S3 {
                 bucket: bucket.clone(),
                 prefix: prefix.clone(),
             };
-            (location, variables.iter().map(exposed).collect())
+            Some((location, variables.iter().map(exposed).collect()))
         }
-    };
+    }
+}
+
+/// Where snapshots are kept; `None` where none are.
+pub(super) fn snapshots(config: &Config, restore: &RestoreSettings) -> Option<StoreSettings> {
+    let config::Snapshots {
+        location: _,
+        interval: _,
+        keep,
+        upload_timeout,
+        restore_timeout,
+    } = &config.snapshots;
+    let (location, variables) = place(&config.snapshots)?;
     Some(StoreSettings {
         location,
         variables,

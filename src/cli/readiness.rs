@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, RegistryHealth};
+use crate::app::{App, ModelFacts, RegistryHealth};
 use crate::domain::PartitionId;
 use crate::http::{Hung, Readiness, Restoring};
 use crate::partition::{HungLane, Restoring as UnderWay, Roster};
@@ -27,6 +27,9 @@ pub(super) struct Facts {
     restores: watch::Receiver<BTreeMap<PartitionId, UnderWay>>,
     commits: watch::Receiver<Option<CommitsFailing>>,
     hung: watch::Receiver<Vec<HungLane>>,
+    models: ModelFacts,
+    /// How long a partition may be held for a model.
+    model_hold_max: Duration,
     registry: RegistryFacts,
 }
 
@@ -41,14 +44,34 @@ pub(super) struct RegistryFacts {
 }
 
 impl Facts {
-    pub(super) fn of(app: &App, health: &RegistryHealth) -> Self {
+    pub(super) fn of(app: &App, model_hold_max: Duration, health: &RegistryHealth) -> Self {
         Self {
             roster: app.roster(),
             restores: app.restores(),
             commits: app.commits(),
             hung: app.hung(),
+            models: app.models(),
+            model_hold_max,
             registry: RegistryFacts::of(health),
         }
+    }
+
+    /// What partitions are held for, if that is for too long.
+    fn model_waits(&mut self) -> Option<String> {
+        let Holds { partitions, since } = *self.models.held.borrow_and_update();
+        let missing = self.models.told.borrow_and_update().missing.clone();
+        let held = since?.elapsed();
+        if held < self.model_hold_max {
+            return None;
+        }
+        let why = missing.map_or_else(
+            || "it has just come".to_owned(),
+            |(digest, why)| format!("{digest}: {why}"),
+        );
+        Some(format!(
+            "{partitions} partitions are held, for {} s now, until the model that is in force is warm here: {why}",
+            held.as_secs()
+        ))
     }
 
     /// Publishes every change, for ever.
@@ -57,6 +80,7 @@ impl Facts {
         publish: watch::Sender<Readiness>,
         drain: CancellationToken,
     ) -> Infallible {
+        let model_hold_max = self.model_hold_max;
         loop {
             let Roster {
                 joined,
@@ -74,6 +98,7 @@ impl Facts {
                 serving,
                 commits_failing: failing.map(|CommitsFailing { since, reason }| (since, reason)),
                 hung: hung.into_iter().map(told).collect(),
+                model_waits: self.model_waits(),
                 registry_waits: self.registry.waits(),
                 draining: drain.is_cancelled(),
             });
@@ -92,10 +117,25 @@ impl Facts {
                 changed = self.hung.changed() => if changed.is_err() {
                     pending::<()>().await;
                 },
+                () = until_changed(&mut self.models, model_hold_max) => {}
                 () = self.registry.changed() => {}
                 () = drain.cancelled(), if !drain.is_cancelled() => {}
             }
         }
+    }
+}
+
+/// Waits until there is something else to say of models.
+async fn until_changed(models: &mut ModelFacts, hold_max: Duration) {
+    let shown = models.held.borrow().since.map(|since| since + hold_max);
+    let shown = shown.filter(|at| *at > Instant::now());
+    tokio::select! {
+        biased;
+        // Without a sender nothing changes any more.
+        Ok(()) = models.held.changed() => {}
+        Ok(()) = models.told.changed() => {}
+        () = sleep_until(shown.unwrap_or_else(Instant::now)), if shown.is_some() => {}
+        else => pending().await,
     }
 }
 
@@ -192,6 +232,8 @@ impl RegistryFacts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::registry::Schemas;
 
@@ -217,6 +259,11 @@ mod tests {
             restores: under_way,
             commits: failing,
             hung: hangs,
+            models: ModelFacts {
+                told: watch::channel(Arc::default()).1,
+                held: watch::channel(Holds::default()).1,
+            },
+            model_hold_max: Duration::from_secs(1),
             registry: RegistryFacts::of(health),
         };
         Rig {

@@ -90,6 +90,7 @@ pub(super) async fn serve(
     tasks.spawn(Task::HeapUpkeep, heap::keep_small(tasks.drain_token()));
 
     let grace = config.worker.grace_period + GRACE_MARGIN;
+    let model_hold_max = config.promotion.hold_max;
     let registry = RegistryHealth::default();
     let health = registry.clone();
     let start = tokio::task::spawn_blocking(move || App::start(&config, &environment, &health));
@@ -106,7 +107,12 @@ pub(super) async fn serve(
     tell_explainer.send_replace(Some(app.explainer()));
     tasks.spawn(
         Task::Worker,
-        work((app, registry), publish, tasks.drain_token(), drained),
+        work(
+            (app, model_hold_max, registry),
+            publish,
+            tasks.drain_token(),
+            drained,
+        ),
     );
     beside(address, &mut tasks);
     let ended = tasks.run(async || signals.next().await, grace).await;
@@ -141,13 +147,13 @@ fn answerer(started: watch::Receiver<Option<app::Explainer>>) -> Explainer {
 
 /// Runs the app and tells how ready it is; `drained` is cancelled whichever way it ends.
 async fn work(
-    (app, registry): (App, RegistryHealth),
+    (app, model_hold_max, registry): (App, Duration, RegistryHealth),
     publish: watch::Sender<Readiness>,
     drain: CancellationToken,
     drained: CancellationToken,
 ) -> Result<(), TaskError> {
     let _tells_the_end = drained.drop_guard();
-    let facts = Facts::of(&app, &registry);
+    let facts = Facts::of(&app, model_hold_max, &registry);
     tokio::select! {
         result = app.run(drain.clone()) => Ok(result?),
         never = facts.publish(publish, drain) => match never {},

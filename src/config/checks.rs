@@ -46,6 +46,19 @@ fn topics(topics: &Topics, reader: &mut Reader) {
         let problem = "must not be the observations topic: a bad record would come back for ever";
         reader.refuse("topics.dead_letters", problem);
     }
+    let others = [
+        &topics.observations,
+        &topics.forecasts,
+        &topics.dead_letters,
+    ];
+    if let Some(control) = &topics.control
+        && others.contains(&control)
+    {
+        reader.refuse(
+            "topics.control",
+            "must be a topic of its own: every record of it is a command",
+        );
+    }
     if topics.dead_letters == topics.forecasts {
         let problem = "must not be the forecasts topic: its readers expect forecasts only";
         reader.refuse("topics.dead_letters", problem);

@@ -6,6 +6,7 @@
 //! process environment. `config/foretell.toml` explains every key.
 
 mod checks;
+mod control;
 mod credentials;
 mod dump;
 mod environment;
@@ -30,6 +31,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+pub use control::{Control, ControlKey};
 pub use credentials::Credentials;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Origin};
@@ -54,6 +56,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub worker: Worker,
     pub topics: Topics,
+    pub control: Control,
     pub input: Input,
     pub registry: Registry,
     pub window: Window,
@@ -97,6 +100,7 @@ impl Config {
             kafka,
             worker,
             topics,
+            control,
             input,
             registry,
             window,
@@ -112,6 +116,7 @@ impl Config {
             ("kafka", kafka.dump().into()),
             ("worker", worker.dump().into()),
             ("topics", topics.dump().into()),
+            ("control", control.dump().into()),
             ("input", input.dump().into()),
             ("registry", registry.dump().into()),
             ("window", window.dump().into()),
@@ -158,6 +163,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
     let group_id = kafka.as_ref().map(|kafka| kafka.group_id.clone());
     let worker = reader.section("worker", |section| Worker::read(section, environment));
     let topics = reader.section("topics", Topics::read);
+    let control = reader.section("control", Control::read);
     let input = reader.section("input", Input::read);
     let registry = reader.section("registry", Registry::read);
     let window = reader.section("window", Window::read);
@@ -174,6 +180,7 @@ fn read(reader: &mut Reader, environment: &Environment) -> Option<Config> {
         kafka: kafka?,
         worker: worker?,
         topics: topics?,
+        control: control?,
         input: input?,
         registry: registry?,
         window: window?,

@@ -9,6 +9,8 @@ pub struct Topics {
     pub observations: String,
     pub forecasts: String,
     pub dead_letters: String,
+    /// Where commands to model slots come from; `None`: `model.initial` serves for ever.
+    pub control: Option<String>,
 }
 
 /// Kafka's own limit.
@@ -19,10 +21,12 @@ impl Topics {
         let observations = section.or("observations", "observations".to_owned(), &name());
         let forecasts = section.or("forecasts", "forecasts".to_owned(), &name());
         let dead_letters = section.or("dead_letters", "foretell.dead-letters".to_owned(), &name());
+        let control = section.or("control", None, &name().or_off());
         Some(Self {
             observations: observations?,
             forecasts: forecasts?,
             dead_letters: dead_letters?,
+            control: control?,
         })
     }
 
@@ -31,11 +35,13 @@ impl Topics {
             observations,
             forecasts,
             dead_letters,
+            control,
         } = self;
         dump::table([
             ("observations", observations.clone().into()),
             ("forecasts", forecasts.clone().into()),
             ("dead_letters", dead_letters.clone().into()),
+            ("control", control.as_deref().unwrap_or(kind::OFF).into()),
         ])
     }
 }

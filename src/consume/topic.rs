@@ -26,7 +26,8 @@ pub async fn check_cleanup(
     topic: &str,
     timeout: Duration,
 ) -> Result<Cleanup, ConnectError> {
-    let policy = match cleanup_policy(client, topic, timeout).await {
+    let described = topic_settings(client, topic, &["cleanup.policy"], timeout).await;
+    let policy = match described.map(|mut values| values.pop().flatten()) {
         Ok(Some(policy)) => policy,
         Ok(None) => {
             return Ok(Cleanup::Unknown {
@@ -48,11 +49,16 @@ pub async fn check_cleanup(
     Ok(Cleanup::Delete)
 }
 
-async fn cleanup_policy(
+/// What the broker says of these settings of a topic, in their order.
+///
+/// # Errors
+/// When it says nothing: no permission to describe configurations, or a mock cluster.
+pub async fn topic_settings(
     client: &ClientSettings,
     topic: &str,
+    names: &[&str],
     timeout: Duration,
-) -> Result<Option<String>, KafkaError> {
+) -> Result<Vec<Option<String>>, KafkaError> {
     let admin: AdminClient<DefaultClientContext> = client.config().create()?;
     let options = AdminOptions::new().request_timeout(Some(timeout));
     let described = admin
@@ -63,9 +69,9 @@ async fn cleanup_policy(
         .next()
         .transpose()
         .map_err(KafkaError::AdminOp)?;
-    Ok(config.and_then(|config| {
-        config
-            .get("cleanup.policy")
-            .and_then(|entry: &ConfigEntry| entry.value.clone())
-    }))
+    let value = |name: &&str| {
+        let entry: &ConfigEntry = config.as_ref()?.get(name)?;
+        entry.value.clone()
+    };
+    Ok(names.iter().map(value).collect())
 }

@@ -77,6 +77,8 @@ pub struct Staged {
     pub uri: String,
     /// The command's id.
     pub id: String,
+    /// Where the command is in the log.
+    pub at: Offset,
 }
 
 /// What the log says about a slot.
@@ -106,7 +108,18 @@ impl Slot {
         self.before.iter().rev().find(other).copied()
     }
 
-    fn obey(&self, command: &Command) -> Result<(Self, Effect), Refusal> {
+    /// The staged packages, those first that were staged last.
+    pub fn newest_staged(&self) -> Vec<Digest> {
+        let mut all: Vec<_> = self
+            .staged
+            .iter()
+            .map(|(digest, staged)| (staged.at, *digest))
+            .collect();
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        all.into_iter().map(|(_, digest)| digest).collect()
+    }
+
+    fn obey(&self, command: &Command, at: Offset) -> Result<(Self, Effect), Refusal> {
         let slot = command.slot.clone();
         let mut next = self.clone();
         let effect = match &command.order {
@@ -120,6 +133,7 @@ impl Slot {
                 let staged = Staged {
                     uri: uri.clone(),
                     id: command.id.clone(),
+                    at,
                 };
                 next.staged.insert(*digest, staged);
                 Effect::Staged {
@@ -230,7 +244,7 @@ impl Log {
                 .check(&command, &signed, (record.appended, slot.sequence))?;
             slot.sequence = Some(sequence);
         }
-        let obeyed = slot.obey(&command);
+        let obeyed = slot.obey(&command, record.offset);
         // A signed command that is refused has used its sequence up.
         let (slot, effect) = match obeyed {
             Ok((next, effect)) => {

@@ -22,6 +22,8 @@ pub struct Readiness {
     pub commits_failing: Option<(Instant, String)>,
     /// Lanes that do not come to the end of a round.
     pub hung: Vec<Hung>,
+    /// Partitions are held for a model, for too long, and what keeps it.
+    pub model_waits: Option<String>,
     /// What is waited for because of the Schema Registry, and for too long.
     pub registry_waits: Option<String>,
     /// The process is about to end.
@@ -67,6 +69,7 @@ impl Readiness {
             serving: _,
             commits_failing,
             hung,
+            model_waits,
             registry_waits,
             draining,
         } = self;
@@ -102,6 +105,11 @@ impl Readiness {
                 !hung.is_empty(),
                 "hung",
                 hung.iter().map(Hung::text).collect::<Vec<_>>().join("; "),
+            ),
+            (
+                model_waits.is_some(),
+                "model_held",
+                model_waits.clone().unwrap_or_default(),
             ),
             (
                 registry_waits.is_some(),

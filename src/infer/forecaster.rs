@@ -20,7 +20,7 @@ use super::recursion::Recursion;
 use super::run_watch::RunWatch;
 use super::session::{Runtime, Session};
 use super::signature::{self, Signature, SignatureError};
-use crate::domain::{RUN_ROWS_MAX, RunDeadline};
+use crate::domain::{RUN_ROWS_MAX, RunDeadline, Timestamp};
 use crate::planted::panics_in_run;
 
 /// Whether a model's rows may share a run.
@@ -32,6 +32,9 @@ pub enum Batching {
     /// One run per row, for a model whose forecasts depend on the rows beside them.
     RowByRow,
 }
+
+/// Rows of the runs that warm a session.
+const WARM_ROWS: [usize; 4] = [1, 8, 64, 256];
 
 /// A session and its memory.
 #[derive(Debug)]
@@ -122,6 +125,26 @@ impl Forecaster {
     pub fn share_watch(&mut self, deadline: RunDeadline, watch: &RunWatch) {
         self.session.use_brake(watch.brake());
         self.deadline = Some((deadline, watch.clone()));
+    }
+
+    /// Runs the first example at several batch sizes: ONNX Runtime allocates at the first run of a shape, which no
+    /// observation shall wait for.
+    ///
+    /// # Errors
+    /// None, as the batches are of this package.
+    pub fn warm(&mut self) -> Result<(), ForeignBatch> {
+        let package = Arc::clone(&self.package);
+        let Some(example) = package.contract().examples().first() else {
+            return Ok(());
+        };
+        for rows in WARM_ROWS {
+            let mut batch = Batch::new(&package, rows);
+            for _ in 0..rows {
+                batch.push(&example.values, Timestamp(example.origin_ms));
+            }
+            self.run(&batch)?;
+        }
+        Ok(())
     }
 
     pub fn package(&self) -> &Arc<Package> {

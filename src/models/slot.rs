@@ -33,9 +33,15 @@ impl Plan {
     /// First origin and package of each part, the one that is looked at first before the others; the last one
     /// covers every origin.
     pub fn parts(&self) -> impl Iterator<Item = (Option<Timestamp>, Digest)> {
-        let entries = self.schedule.entries().iter().rev();
-        let parts = entries.map(|entry| (entry.effective_from, entry.digest));
-        parts.chain([(None, self.initial)])
+        let entries = self.schedule.entries();
+        let covers_all = entries
+            .first()
+            .is_some_and(|one| one.effective_from.is_none());
+        let parts = entries
+            .iter()
+            .rev()
+            .map(|entry| (entry.effective_from, entry.digest));
+        parts.chain((!covers_all).then_some((None, self.initial)))
     }
 }
 
@@ -56,9 +62,15 @@ impl SlotOwner {
         Slot(self.0.subscribe())
     }
 
-    /// From now on every reader finds this plan, whole.
+    /// From now on every reader finds this plan, whole. One that is in force already changes nothing.
     pub fn replace(&self, plan: Plan) {
-        self.0.send_replace(Arc::new(plan));
+        self.0.send_if_modified(|before| {
+            let is_new = **before != plan;
+            if is_new {
+                *before = Arc::new(plan);
+            }
+            is_new
+        });
     }
 }
 

@@ -57,6 +57,20 @@ pub enum Refused {
     Another { given: String, checked: String },
 }
 
+impl Refused {
+    /// Another attempt may do better: the package is not to blame.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Process(_) => true,
+            Self::Check { .. }
+            | Self::Signal { .. }
+            | Self::Deadline { .. }
+            | Self::Unreadable(_)
+            | Self::Another { .. } => false,
+        }
+    }
+}
+
 impl Verifier {
     /// Verifies a package, without loading it here.
     ///

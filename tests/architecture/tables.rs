@@ -1,7 +1,7 @@
 //! The layout as tables: which room imports which, where each outside library and each word belongs.
 
 /// Who may import whom. A stage imports no other stage: what passes between them is a `domain` value.
-pub(crate) const ROOMS: [(&str, &[&str]); 25] = [
+pub(crate) const ROOMS: [(&str, &[&str]); 26] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("ownership", &["domain"]),
@@ -47,6 +47,18 @@ pub(crate) const ROOMS: [(&str, &[&str]); 25] = [
             "window",
         ],
     ),
+    (
+        "promotion",
+        &[
+            "consume",
+            "control",
+            "domain",
+            "infer",
+            "models",
+            "partition",
+            "telemetry",
+        ],
+    ),
     ("http", &["domain", "telemetry"]),
     ("heap", &[]),
     ("http_client", &[]),
@@ -57,6 +69,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 25] = [
         &[
             "config",
             "consume",
+            "control",
             "decode",
             "domain",
             "infer",
@@ -64,6 +77,7 @@ pub(crate) const ROOMS: [(&str, &[&str]); 25] = [
             "ownership",
             "partition",
             "produce",
+            "promotion",
             "registry",
             "snapshot",
             "telemetry",
@@ -105,7 +119,11 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 33] = [
     ("axum", &["http/"]),
     (
         "base64",
-        &["domain/commit_metadata.rs", "domain/topic_id.rs"],
+        &[
+            "config/control.rs",
+            "domain/commit_metadata.rs",
+            "domain/topic_id.rs",
+        ],
     ),
     ("clap", &["cli/", "main.rs"]),
     ("csv", &["cli/"]),
@@ -120,7 +138,14 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 33] = [
     ("ort", &["infer/session.rs"]),
     ("parquet", &["cli/"]),
     ("ring", &["control/keys.rs"]),
-    ("rustix", &["cli/model/check.rs", "models/fetch/file.rs"]),
+    (
+        "rustix",
+        &[
+            "cli/model/check.rs",
+            "models/fetch/file.rs",
+            "promotion/promoter.rs",
+        ],
+    ),
     ("rdkafka", RDKAFKA),
     ("rdkafka_sys", NATIVE),
     (

@@ -43,6 +43,7 @@ impl Process {
             serving,
             commits_failing: trouble.map(|trouble| (shared.instant(), trouble.reason.clone())),
             hung: Vec::new(),
+            model_waits: None,
             registry_waits: None,
             draining: matches!(self.consumer.leaving, Leaving::ToStop | Leaving::Left),
         }

@@ -173,6 +173,7 @@ fn create_topics(
         observations,
         forecasts,
         dead_letters,
+        control: _,
     } = names;
     if let Some(cluster) = embedded {
         for topic in [observations, forecasts, dead_letters] {

@@ -74,6 +74,7 @@ pub(super) fn run(arguments: &CreateArguments, environment: &Environment) -> Res
         observations,
         forecasts,
         dead_letters,
+        control: _,
     } = &config.topics;
     let names = [observations, forecasts, dead_letters];
     let wanted = NewTopics {

@@ -51,6 +51,8 @@ pub(super) const SNAPSHOT_SECONDS: &str = "foretell_snapshot_seconds";
 pub(super) const SNAPSHOT_PAUSE: &str = "foretell_snapshot_pause_seconds";
 pub(super) const SCHEMA_HOLDS: &str = "foretell_schema_held_partitions";
 pub(super) const MODEL_HOLDS: &str = "foretell_model_held_partitions";
+pub(super) const MODEL_LOADS: &str = "foretell_model_loads_total";
+pub(super) const CONTROL_RECORDS: &str = "foretell_control_records_total";
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +130,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 46] = [
+pub const ALL: [Metric; 48] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -346,6 +348,16 @@ pub const ALL: [Metric; 46] = [
         MODEL_HOLDS,
         &[],
         "Partitions held at a record whose forecast is for a model that is not warm here",
+    ),
+    counter_of(
+        MODEL_LOADS,
+        &["result"],
+        "Attempts to fetch, verify and warm a model package, by their end",
+    ),
+    counter_of(
+        CONTROL_RECORDS,
+        &["result"],
+        "Records of the control topic by what they did",
     ),
 ];
 

@@ -8,6 +8,7 @@
 )]
 
 mod catalogue;
+mod models;
 mod snapshots;
 mod transactions;
 
@@ -20,6 +21,7 @@ use crate::domain::{DeadLetterReason, Outcome, OutcomeCounts, PartitionId};
 
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
+pub use models::{ControlResult, LoadResult, control_record, model_load};
 pub use snapshots::{
     RestoreSource, SnapshotResult, restored_from, snapshot, snapshot_awaited, snapshot_pause,
     snapshot_stored, snapshot_unusable,
@@ -147,6 +149,7 @@ pub(super) fn describe() {
     for result in RegistryResult::ALL {
         counter!(REGISTRY_REQUESTS, "result" => result.label()).absolute(0);
     }
+    models::describe();
     snapshots::describe();
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
@@ -394,6 +397,8 @@ mod tests {
         registry_asked(RegistryResult::Found, took);
         schema_holds(1);
         model_holds(0);
+        control_record(ControlResult::Refused);
+        model_load(LoadResult::Warm);
         snapshot(SnapshotResult::Stored);
         snapshot_stored(PARTITION, (43, took), Timestamp(2_500));
         snapshot_pause(took);
