@@ -3,6 +3,7 @@
 
 mod any;
 mod signed;
+mod status;
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
