@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::kafka::bind;
 use crate::process::{Process, output};
 use crate::s3::S3;
-use crate::tools::Tools;
+use crate::tools::{Tools, in_repository};
 use crate::{scratch, wait};
 
 /// It makes its database and imports a lot.
@@ -79,19 +80,27 @@ impl Mlflow {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Runs lines of Python against the server, in which `mlflow`, `onnx` and a `client` are there, and `model` is the
-    /// package in the file.
+    /// Runs lines of Python against the server, in which `foretell`, `mlflow`, `onnx` and a `client` are there, and `model`
+    /// is the package in the file.
     pub fn run(&self, package: &Path, lines: &str) -> Result<()> {
         let script = self.folder.join("script.py");
-        let head = "import sys\nimport mlflow, mlflow.onnx, onnx\nfrom mlflow import MlflowClient\n\
-                    mlflow.set_tracking_uri(sys.argv[1])\nclient = MlflowClient()\n\
-                    package = sys.argv[2]\nmodel = onnx.load(package)\n";
+        let head = "import sys\nimport foretell, mlflow, mlflow.onnx, onnx\nfrom mlflow import MlflowClient\n\
+                    client = MlflowClient()\npackage = sys.argv[1]\nmodel = onnx.load(package)\n";
         fs::write(&script, format!("{head}{lines}"))?;
-        let mut command = Tools::get()?.python_file(&script);
-        command.arg(self.url()).arg(package);
-        command.envs(self.variables.iter().cloned());
+        let mut command = self.python(&script)?;
+        command.arg(package);
         output(&command, b"")?;
         Ok(())
+    }
+
+    /// Python that runs a file, set to this server, with the repository's own package.
+    pub fn python(&self, file: &Path) -> Result<Command> {
+        let mut command = Tools::get()?.python_file(file);
+        command.env("MLFLOW_TRACKING_URI", self.url());
+        command.env("PYTHONPATH", in_repository("python/src")?);
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command.envs(self.variables.iter().cloned());
+        Ok(command)
     }
 
     fn is_well(&self) -> Result<bool> {

@@ -5,7 +5,9 @@ use foretell::http_client::Auth;
 use foretell::infer::Package;
 use foretell::models::{FetchSettings, MlflowSettings};
 use integration_tests::mlflow::Mlflow;
+use integration_tests::process::output;
 use integration_tests::s3::S3;
+use integration_tests::tools::in_repository;
 use integration_tests::web::{Page, Web};
 
 use super::{ensure_fetched, ensure_refused, fetch, package, resolve, settings};
@@ -87,9 +89,9 @@ fn a_package_comes_from_mlflow_by_alias_and_by_version() -> Result<()> {
 fn a_package_comes_from_the_bucket_that_mlflow_names_if_it_is_listed() -> Result<()> {
     let s3 = S3::start()?;
     let mlflow = Mlflow::with_artifacts_in(&s3)?;
-    let log = "mlflow.onnx.log_model(model, name='model', registered_model_name='load', \
-               pip_requirements=['onnx'], save_as_external_data=False)\n\
-               client.set_registered_model_alias('load', 'champion', '1')\n";
+    let log = "logged = foretell.log_model(package, registered_name='load')\n\
+               assert logged.uri == 'mlflow://load/1', logged\n\
+               client.set_registered_model_alias('load', 'champion', logged.version)\n";
     mlflow.run(&package()?, log)?;
     let mut settings = asking(&mlflow.url());
     settings.variables = super::s3::variables(&s3);
@@ -97,6 +99,25 @@ fn a_package_comes_from_the_bucket_that_mlflow_names_if_it_is_listed() -> Result
     ensure_refused(&settings, uri, (false, "promotion.s3_buckets"))?;
     settings.s3_buckets = vec![format!("{}/mlflow", S3::BUCKET)];
     ensure_fetched(&settings, uri)
+}
+
+/// What the Python package's example says of the model that it trains and logs is what a worker fetches.
+#[test]
+fn what_the_example_logs_is_fetched_with_the_digest_that_it_says() -> Result<()> {
+    let mlflow = Mlflow::start()?;
+    let example = in_repository("python/examples/train_and_log.py")?;
+    let said = output(&mlflow.python(&example)?, b"")?;
+    let said = String::from_utf8(said)?;
+    let after = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name));
+        line.map(str::trim).with_context(|| said.clone())
+    };
+    let settings = asking(&mlflow.url());
+    ensure!(resolve(&settings, after("alias:")?)??.uri == after("uri:")?);
+    let package = Package::from_bytes(fetch(&settings, after("uri:")?)??)?;
+    ensure!(package.sha256().to_string() == after("sha256:")?, "{said}");
+    ensure!(package.contract().name() == "meters");
+    Ok(())
 }
 
 /// Its address is trusted, and still what it says leads nowhere else.
