@@ -9,6 +9,7 @@ pub mod binary;
 pub mod campaign;
 pub mod certificates;
 pub mod cluster;
+pub mod commands;
 pub mod conversation;
 pub mod forecast;
 pub mod gate;

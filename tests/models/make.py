@@ -366,6 +366,34 @@ def broken():
     (HERE / "broken/external_data.onnx").write_bytes(model.SerializeToString(deterministic=True))
 
 
+def ruinous():
+    """Packages that look sound until they run: their examples are those of the last value."""
+    model, base = last_value()
+    sound = write("broken/not_a_number.onnx", model, base)
+
+    def put(name, model):
+        set_contract(model, json.dumps(sound))
+        (HERE / f"broken/{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+
+    graph = Graph("not_a_number", 16)
+    nothing = graph.node("Mul", [graph.last_slot(2), graph.constant(0.0)])
+    graph.nodes.append(helper.make_node("Div", [nothing, nothing], ["mean"]))
+    put("not_a_number", graph.model({"mean": [1, 3]}, 2, 3))
+
+    # The least integer divided by -1 has no result, and the processor ends whoever asks for it.
+    graph = Graph("crashes", 17)
+    number = graph.node("Cast", [graph.last_slot(2)], to=TensorProto.INT32)
+    zero = graph.node("Mul", [number, graph.constant(0, np.int32)])
+    least = graph.node("Add", [zero, graph.constant(-(2**31), np.int32)])
+    none = graph.node("Div", [least, graph.node("Add", [zero, graph.constant(-1, np.int32)])])
+    graph.nodes.append(helper.make_node("Cast", [none], ["mean"], to=TensorProto.FLOAT))
+    put("crashes", graph.model({"mean": [1, 3]}, 2, 3))
+
+    # With an example that it hangs on.
+    sound["examples"][0]["values"][-1][0] = 1e15
+    put("hangs", onnx.load(HERE / "hangs_in_a_node.onnx"))
+
+
 def strip_quantiles(examples):
     return [
         {
@@ -390,3 +418,4 @@ if __name__ == "__main__":
     batch_mean()
     one_row()
     broken()
+    ruinous()
