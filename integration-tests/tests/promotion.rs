@@ -14,7 +14,7 @@ use integration_tests::scenario::{Scenario, WORKER, stop};
 use integration_tests::scratch;
 use integration_tests::tools::in_repository;
 use integration_tests::wait;
-use integration_tests::worker::{WINDOW, Worker};
+use integration_tests::worker::{Job, WINDOW, Worker};
 
 /// For a package to be fetched, verified and warmed on a busy machine.
 const WARM: Duration = Duration::from_mins(2);
@@ -127,7 +127,45 @@ fn a_staged_model_serves_from_its_origin_on_and_after_a_restart_too() -> Result<
     promoted.scenario.burst(4)?;
     promoted.scenario.catch_up(&mut again)?;
     promoted.ensure_switched_at(from)?;
-    again.into_iter().try_for_each(stop)
+    again.into_iter().try_for_each(stop)?;
+    verify_finds_the_models_and_whether_they_were_in_force(&promoted, &job)
+}
+
+/// Nobody gives it the package: it is only where workers keep it.
+fn verify_finds_the_models_and_whether_they_were_in_force(
+    promoted: &Promoted,
+    job: &Job,
+) -> Result<()> {
+    let gru = promoted.model.to_str().context("no text")?;
+    let digest = promoted.digest.to_string();
+    let clean = "Everything that can be checked is as it should be.";
+    verify(job, &[], 0, &[clean])?;
+    let missing = scratch::folder("no-packages")?.join("not-there");
+    let location = missing.display().to_string();
+    let nowhere = job.clone().set("SNAPSHOTS__LOCATION", &location);
+    let asked_for = ["name its file with --model", &*digest, "were not checked"];
+    verify(&nowhere, &[], 1, &asked_for)?;
+    verify(&nowhere, &["--model", gru], 0, &[clean])?;
+    ensure!(!missing.exists(), "it has made {location}");
+    // By a log without commands, it never was in force.
+    let other = Commands::new(promoted.scenario.cluster.clone(), "promoted-nobody")?;
+    let nobody = job.clone().set("TOPICS__CONTROL", other.topic());
+    let never = [
+        "of a model that was never in force",
+        "no command of promoted-nobody",
+    ];
+    verify(&nobody, &[], 1, &never)?;
+    verify(&nobody, &["--model", gru], 0, &[clean])
+}
+
+fn verify(job: &Job, more: &[&str], code: i32, parts: &[&str]) -> Result<()> {
+    let ran = job.command(&["verify"])?.args(more).output()?;
+    let said = String::from_utf8(ran.stdout)? + &String::from_utf8(ran.stderr)?;
+    ensure!(ran.status.code() == Some(code), "{}: {said}", ran.status);
+    for part in parts {
+        ensure!(said.contains(part), "{said}\nlacks {part:?}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -41,11 +41,11 @@ pub use explainer::{Explainer, NoAnswer};
 pub use failure::{RunError, StartError};
 use member::Member;
 pub use model::{onnxruntime_places, runtime_text};
-pub use promotion::{ControlError, ModelFacts};
+pub use promotion::{CHAMPION, ControlError, ModelFacts, control_keys};
 pub use registry::RegistryHealth;
 pub use settings::{
-    client as client_settings, decoder, fold_hash, registry as registry_settings,
-    restore as restore_settings, windows,
+    client as client_settings, decoder, fold_hash, package_store as package_store_settings,
+    registry as registry_settings, restore as restore_settings, windows,
 };
 pub use watchdog::{check_in_time, stop_overdue};
 

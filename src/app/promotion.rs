@@ -26,7 +26,7 @@ use crate::telemetry::Holds;
 use crate::telemetry::metrics;
 
 /// The slot that publishes.
-const CHAMPION: &str = "champion";
+pub const CHAMPION: &str = "champion";
 /// Records of the control topic that wait for the promoter.
 const RECORDS_MAX: usize = 256;
 /// Reports of the thread that loads.
@@ -96,16 +96,11 @@ impl Loaded {
     }
 }
 
-/// Checks the control topic and folds all of it; `None` where there is none.
-pub(super) fn fold_all(
-    config: &Config,
-    client: &ClientSettings,
-    model: &Loaded,
-) -> Result<Option<Control>, StartError> {
-    let Some(topic) = &config.topics.control else {
-        return Ok(None);
-    };
-    check(client, topic, !config.control.keys.is_empty())?;
+/// Who may give commands.
+///
+/// # Errors
+/// A key that is never valid.
+pub fn control_keys(config: &Config) -> Result<Keys, KeyError> {
     let keys = config.control.keys.iter().map(|(id, key)| {
         let ControlKey {
             public,
@@ -119,9 +114,21 @@ pub(super) fn fold_all(
         };
         (id.clone(), valid)
     });
-    let keys = Keys::new(keys.collect()).map_err(ControlError::Keys)?;
+    Keys::new(keys.collect())
+}
+
+/// Checks the control topic and folds all of it; `None` where there is none.
+pub(super) fn fold_all(
+    config: &Config,
+    client: &ClientSettings,
+    model: &Loaded,
+) -> Result<Option<Control>, StartError> {
+    let Some(topic) = &config.topics.control else {
+        return Ok(None);
+    };
+    check(client, topic, !config.control.keys.is_empty())?;
     let codec = || CommandCodec::new().map_err(|error| made(&error));
-    let log = Log::new(codec()?, keys);
+    let log = Log::new(codec()?, control_keys(config).map_err(ControlError::Keys)?);
     let initial = (model.package().sha256(), model.known());
     let mut core = Promotion::new((codec()?, log), CHAMPION, initial);
     let follower = Follower::new(client, topic, NextOffset::ZERO).map_err(ControlError::Follow)?;

@@ -242,7 +242,7 @@ pub(super) fn fetch(promotion: &config::Promotion) -> FetchSettings {
 }
 
 /// Where model packages are kept by their digests; `None` where nothing is kept.
-pub(super) fn package_store(config: &Config) -> Option<PackageStoreSettings> {
+pub fn package_store(config: &Config) -> Option<PackageStoreSettings> {
     let (location, variables) = place(&config.snapshots)?;
     Some(PackageStoreSettings {
         location,

@@ -97,6 +97,19 @@ impl PackageStore {
         Ok(Self { objects, settings })
     }
 
+    /// As [`Self::open`], for who only reads: a folder that is not there is not made, and nothing is kept there.
+    ///
+    /// # Errors
+    /// When the location cannot be used.
+    pub fn open_existing(settings: PackageStoreSettings) -> Result<Option<Self>, LocationError> {
+        if let Location::Folder(folder) = &settings.location
+            && !folder.exists()
+        {
+            return Ok(None);
+        }
+        Self::open(settings).map(Some)
+    }
+
     /// A package that is kept; `None` where it is not.
     ///
     /// # Errors

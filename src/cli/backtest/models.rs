@@ -105,11 +105,21 @@ pub fn load(
     let mut packages = Vec::new();
     for file in files {
         if let Some(package) = unread.take(file, Package::read(file)) {
-            packages.push((file, package));
+            packages.push((file.clone(), package));
         }
     }
     // What is wrong with the files themselves comes first: windows follow from all contracts.
     unread.none()?;
+    prepare(packages, config, derived, environment)
+}
+
+/// Checks packages that were read from these files.
+pub fn prepare(
+    packages: Vec<(PathBuf, Arc<Package>)>,
+    config: Option<&Config>,
+    derived: Derived,
+    environment: &Environment,
+) -> Result<Models, ModelsError> {
     let contracts: Vec<_> = packages.iter().map(|(_, it)| it.contract()).collect();
     let (windows, features) = match config {
         Some(config) => (windows(config)?, config.window.features.clone()),
@@ -126,19 +136,19 @@ pub fn load(
     let mut refusals = Refusals(Vec::new());
     let mut models = Vec::new();
     for ((file, package), label) in packages.into_iter().zip(labels) {
-        let Some(binding) = refusals.take(file, package.contract().bind(&kept)) else {
+        let Some(binding) = refusals.take(&file, package.contract().bind(&kept)) else {
             continue;
         };
         let checked = check_in_time(&runtime, &package, deadline)?;
-        let Some(batching) = refusals.take(file, checked).map(|check| check.batching) else {
+        let Some(batching) = refusals.take(&file, checked).map(|check| check.batching) else {
             continue;
         };
         let forecaster = Forecaster::new(&runtime, Arc::clone(&package), batching);
-        if let Some(mut forecaster) = refusals.take(file, forecaster) {
+        if let Some(mut forecaster) = refusals.take(&file, forecaster) {
             // A model that hangs on some windows gives no forecast for them, here as in a worker.
             stop_overdue(forecaster.watch(deadline), deadline)?;
             models.push(Model {
-                file: file.clone(),
+                file,
                 label,
                 package,
                 binding,
@@ -174,7 +184,7 @@ fn derive(
 }
 
 /// Short names that tell the models apart.
-fn labels(packages: &[(&PathBuf, Arc<Package>)]) -> Vec<String> {
+fn labels(packages: &[(PathBuf, Arc<Package>)]) -> Vec<String> {
     let contract = |index: usize| packages[index].1.contract();
     let by_name = |index| contract(index).name().to_owned();
     let by_version = |index| format!("{} {}", contract(index).name(), contract(index).version());

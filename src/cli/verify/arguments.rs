@@ -15,8 +15,9 @@ use crate::domain::{NextOffset, Offset, PartitionId};
 /// have the checksum that was committed with the offset.
 ///
 /// It joins no group, writes nothing and disturbs no worker. What is checked ends at the offsets that are
-/// committed when it starts. A model is known by its digest: the configuration's is there, others that have
-/// served are given with --model.
+/// committed when it starts. A model is known by its digest: the configuration's is there, those that commands have
+/// put in force are where workers keep packages, and others that have served are given with --model. With
+/// `topics.control` each model must have been in force for the origin at some time.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -56,7 +57,7 @@ const EXAMPLES: &str = "\
 Examples:
   foretell verify -c foretell.toml
 
-  Another model has served before:
+  Another model was model.initial before:
   foretell verify -c foretell.toml --model gru-1.onnx
 
   The observations of a part of the log; the ones before are folded too, as their windows need them:

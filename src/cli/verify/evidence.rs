@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::ledger::Kind;
 use super::waiting::Row;
-use crate::domain::{Offset, PartitionId};
+use crate::control::History;
+use crate::domain::{Digest, Offset, PartitionId, Timestamp};
 use crate::infer::Package;
 use crate::produce::readback::Forecast;
 
@@ -21,6 +22,39 @@ pub struct Subject {
     /// What the header of a forecast that this runtime makes says.
     pub runtime: Arc<str>,
     pub models: Vec<Arc<Package>>,
+    /// Which models were in force; `None` where nobody can tell.
+    pub in_force: Option<InForce>,
+}
+
+/// Which models were in force for which origins.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// The topic of commands.
+    pub topic: String,
+    pub history: History,
+    /// The models that the configuration has, or may have had: they were in force where no command named another one.
+    pub initial: Vec<Digest>,
+}
+
+impl InForce {
+    /// Why nobody had this model serve this origin; `None` where somebody may have.
+    pub fn refuses(&self, forecast: &Forecast) -> Option<String> {
+        let Self {
+            topic,
+            history,
+            initial,
+        } = self;
+        let named: Option<Digest> = forecast.model.digest.parse().ok();
+        let origin = Timestamp(forecast.origin);
+        let is_possible =
+            named.is_some_and(|digest| initial.contains(&digest) || history.has(digest, origin));
+        (!is_possible).then(|| {
+            format!(
+                "no command of {topic} has ever put its model in force for {origin}, and model.initial is another one; say --model with its package if it was model.initial before; its SHA-256 is {}",
+                forecast.model.digest
+            )
+        })
+    }
 }
 
 /// What the fold and the models make of a record.

@@ -17,6 +17,8 @@ pub enum Finding {
     OutOfOrder,
     /// Nothing makes it due.
     Unexpected,
+    /// Nobody had its model serve its origin.
+    NeverInForce,
     /// Missing, and perhaps rightly so: it may have expired.
     MaybeExpired,
     /// Missing between forecasts of two models, of which only one had made it due.
@@ -69,7 +71,7 @@ pub enum About {
 }
 
 impl Finding {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Equal,
         Self::Close,
         Self::Missing,
@@ -77,6 +79,7 @@ impl Finding {
         Self::Differing,
         Self::OutOfOrder,
         Self::Unexpected,
+        Self::NeverInForce,
         Self::MaybeExpired,
         Self::Undecided,
         Self::Unverifiable,
@@ -108,6 +111,7 @@ impl Finding {
             Self::Differing => "differing",
             Self::OutOfOrder => "out_of_order",
             Self::Unexpected => "unexpected",
+            Self::NeverInForce => "never_in_force",
             Self::MaybeExpired => "maybe_expired",
             Self::Undecided => "undecided",
             Self::Unverifiable => "unverifiable",
@@ -140,6 +144,7 @@ impl Finding {
             Self::Differing => "differing",
             Self::OutOfOrder => "out of order",
             Self::Unexpected | Self::LetterUnexpected => "unexpected",
+            Self::NeverInForce => "of a model that was never in force",
             Self::MaybeExpired => "expired? (cannot be told from missing)",
             Self::Undecided => "undecided, where the model was changed",
             Self::Unverifiable | Self::LetterUnverifiable => "cannot be checked any more",
@@ -178,6 +183,7 @@ impl Finding {
             | Self::Differing
             | Self::OutOfOrder
             | Self::Unexpected
+            | Self::NeverInForce
             | Self::LetterMissing
             | Self::LetterDoubled
             | Self::LetterReason
@@ -195,6 +201,7 @@ impl Finding {
             | Self::Differing
             | Self::OutOfOrder
             | Self::Unexpected
+            | Self::NeverInForce
             | Self::MaybeExpired
             | Self::Undecided
             | Self::Unverifiable

@@ -182,6 +182,12 @@ impl Judge {
         if let Order::Wrong(what) = order {
             self.tell((Finding::OutOfOrder, Some(what)), (Some(offset), found));
         }
+        let in_force = self.subject.in_force.as_ref();
+        if lies == Lies::Judged
+            && let Some(what) = in_force.and_then(|it| it.refuses(forecast))
+        {
+            self.tell((Finding::NeverInForce, Some(what)), (Some(offset), found));
+        }
         let judged = match self.judge_place((partition, offset), lies) {
             // What it should be is not known, but there is one already.
             Some((Finding::Unverifiable, None)) if is_again => {

@@ -193,7 +193,7 @@ pub(super) fn text(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for model in &report.unknown_models {
         writeln!(
             out,
-            "{} forecasts were made by {}, a package that was not given: name its file with --model; its SHA-256 is {}",
+            "{} forecasts were made by {}, a package that was not given and that workers do not keep: name its file with --model; its SHA-256 is {}",
             grouped(model.forecasts),
             printable(&model.name),
             printable(&model.digest)

@@ -3,13 +3,14 @@
 
 mod damage;
 mod gaps;
+mod in_force;
 mod limits;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use foretell::cli::verify::evidence::{FoundForecast, Subject};
+use foretell::cli::verify::evidence::{FoundForecast, InForce, Subject};
 use foretell::cli::verify::finding::{Finding, Weight};
 use foretell::cli::verify::judge::{Judge, WAITING_BYTES_MAX};
 use foretell::cli::verify::letters::{FoundLetter, Judgement, Letters};
@@ -136,6 +137,7 @@ struct Cluster {
     /// Partitions whose first records are gone, of the forecasts and of the dead letters.
     trimmed: (Vec<i32>, Vec<i32>),
     models: Vec<&'static str>,
+    in_force: Option<InForce>,
     /// What the check's own runtime says of itself.
     runtime: &'static str,
     asked: Option<(NextOffset, NextOffset)>,
@@ -202,6 +204,7 @@ impl Cluster {
             log_start: NextOffset::ZERO,
             trimmed: (Vec::new(), Vec::new()),
             models: vec![path],
+            in_force: None,
             runtime: RUNTIME,
             asked: None,
             waiting_bytes_max: WAITING_BYTES_MAX,
@@ -225,10 +228,7 @@ impl Cluster {
         planned.unwrap().unwrap()
     }
 
-    /// Checks it, folding so many records ahead of what is read.
-    fn check_ahead(&self, ahead: usize) -> Checked {
-        let mut planned = self.planned();
-        let runtime: Arc<str> = self.runtime.into();
+    fn loaded(&self) -> Vec<Model> {
         let model = |path: &&'static str| {
             let ServingModel {
                 package,
@@ -242,7 +242,14 @@ impl Cluster {
                 forecaster,
             }
         };
-        let models: Vec<Model> = self.models.iter().map(model).collect();
+        self.models.iter().map(model).collect()
+    }
+
+    /// Checks it, folding so many records ahead of what is read.
+    fn check_ahead(&self, ahead: usize) -> Checked {
+        let mut planned = self.planned();
+        let runtime: Arc<str> = self.runtime.into();
+        let models = self.loaded();
         let subject = Subject {
             observations: TOPIC.to_owned(),
             forecasts: "forecasts".to_owned(),
@@ -250,6 +257,7 @@ impl Cluster {
             homes: HOMES,
             runtime: Arc::clone(&runtime),
             models: models.iter().map(|one| Arc::clone(&one.package)).collect(),
+            in_force: self.in_force.clone(),
         };
         let bounds = (usize::MAX, self.waiting_bytes_max);
         let mut judge = Judge::new(subject, [planned.scope], bounds).unwrap();
