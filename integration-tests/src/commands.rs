@@ -10,7 +10,7 @@ use foretell::control::{Command, CommandCodec, Order, Signature};
 use foretell::domain::Digest;
 use rcgen::{KeyPair, PKCS_ED25519, SigningKey};
 
-use crate::cluster::{Cluster, NewRecord};
+use crate::cluster::{Cluster, NewRecord, Writer};
 use crate::forecast::decode;
 use crate::read::read_committed;
 
@@ -24,7 +24,7 @@ const NOT_AFTER: i64 = i64::MAX;
 /// A control topic and whoever gives commands there.
 #[derive(Debug)]
 pub struct Commands {
-    cluster: Cluster,
+    writer: Writer,
     topic: String,
     given: u32,
     signer: KeyPair,
@@ -32,11 +32,11 @@ pub struct Commands {
 
 impl Commands {
     /// Makes the topic.
-    pub fn new(cluster: Cluster, topic: &str) -> Result<Self> {
+    pub fn new(cluster: &Cluster, topic: &str) -> Result<Self> {
         let by_the_broker = ("message.timestamp.type", "LogAppendTime");
         cluster.create_topic_with(topic, 1, by_the_broker)?;
         Ok(Self {
-            cluster,
+            writer: cluster.writer()?,
             topic: topic.to_owned(),
             given: 0,
             signer: KeyPair::generate_for(&PKCS_ED25519)?,
@@ -102,8 +102,7 @@ impl Commands {
     }
 
     fn write(&self, key: &str, value: Option<Vec<u8>>) -> Result<()> {
-        let writer = self.cluster.writer()?;
-        writer.send(
+        self.writer.send(
             &self.topic,
             &NewRecord {
                 key: Some(key.as_bytes().to_vec()),
@@ -111,7 +110,7 @@ impl Commands {
                 timestamp_ms: 0,
             },
         )?;
-        writer.flush()
+        self.writer.flush()
     }
 }
 

@@ -31,7 +31,7 @@ struct Promoted {
 
 impl Promoted {
     fn new(kafka: &Kafka, name: &str) -> Result<Self> {
-        let commands = Commands::new(kafka.cluster(), &format!("{name}-control"))?;
+        let commands = Commands::new(&kafka.cluster(), &format!("{name}-control"))?;
         let model = in_repository("demo/gru.onnx")?;
         let folder = model.parent().context("no folder")?.display().to_string();
         let store = scratch::folder("packages")?.display().to_string();
@@ -148,7 +148,7 @@ fn verify_finds_the_models_and_whether_they_were_in_force(
     verify(&nowhere, &["--model", gru], 0, &[clean])?;
     ensure!(!missing.exists(), "it has made {location}");
     // By a log without commands, it never was in force.
-    let other = Commands::new(promoted.scenario.cluster.clone(), "promoted-nobody")?;
+    let other = Commands::new(&promoted.scenario.cluster, "promoted-nobody")?;
     let nobody = job.clone().set("TOPICS__CONTROL", other.topic());
     let never = [
         "of a model that was never in force",

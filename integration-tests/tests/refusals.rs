@@ -11,6 +11,7 @@ use foretell::domain::Digest;
 use foretell::infer::Package;
 use integration_tests::commands::{CHAMPION, Commands, KEY, activate, models_by_origin, stage};
 use integration_tests::kafka::Kafka;
+use integration_tests::observation::{START_MS, STEP_MS};
 use integration_tests::scenario::{Scenario, WORKER, stop};
 use integration_tests::scratch;
 use integration_tests::tools::in_repository;
@@ -54,7 +55,7 @@ struct Refusing {
 
 impl Refusing {
     fn new(kafka: &Kafka) -> Result<Self> {
-        let commands = Commands::new(kafka.cluster(), "refusing-control")?;
+        let commands = Commands::new(&kafka.cluster(), "refusing-control")?;
         let models = in_repository(MODELS)?.display().to_string();
         let folder = scratch::folder("wrong")?.display().to_string();
         let store = scratch::folder("packages")?.display().to_string();
@@ -154,28 +155,24 @@ impl Refusing {
         self.scenario.catch_up(worker)
     }
 
-    /// The newest origin that there are forecasts of.
-    fn newest(&self) -> Result<i64> {
-        let found = self.models()?;
-        let newest = found.into_iter().map(|(origin, _)| origin).max();
-        newest.context("no forecasts")
+    /// The newest origin that there is.
+    fn newest(&self) -> i64 {
+        START_MS + (i64::from(self.scenario.steps()) - 1) * STEP_MS
     }
 
-    fn models(&self) -> Result<Vec<(i64, BTreeSet<String>)>> {
+    /// Behind each of these origins every forecast is of that model, up to the next one.
+    fn ensure_served_by(&self, turns: &[(i64, Digest)]) -> Result<()> {
         let forecasts = self.scenario.job.forecasts();
         let found = models_by_origin(&self.scenario.cluster, &forecasts)?;
-        Ok(found.into_iter().collect())
-    }
-
-    /// Of this model are all forecasts of origins behind `after`, and there are some.
-    fn ensure_served_by(&self, digest: Digest, after: i64) -> Result<()> {
-        let only = BTreeSet::from([digest.to_string()]);
-        let mut models = self.models()?;
-        models.retain(|(origin, _)| *origin > after);
-        ensure!(!models.is_empty(), "no forecasts behind {after}");
-        for (origin, found) in &models {
-            ensure!(*found == only, "{origin}: {found:?}");
+        for (origin, models) in &found {
+            let turn = turns.iter().rfind(|(after, _)| after < origin);
+            if let Some((_, digest)) = turn {
+                let only = BTreeSet::from([digest.to_string()]);
+                ensure!(*models == only, "{origin}: {models:?}");
+            }
         }
+        let last = found.keys().next_back().context("no forecasts")?;
+        ensure!(*last == self.newest(), "the newest forecast is of {last}");
         Ok(())
     }
 }
@@ -223,9 +220,8 @@ fn what_is_wrong_is_refused_with_its_reason_and_the_good_model_serves_on() -> Re
     until_said(&mut worker[0], &["model package warm", &good.to_string()])?;
     refusing.give(activate(good))?;
     until_said(&mut worker[0], &["command: activate", &good.to_string()])?;
-    let before = refusing.newest()?;
+    let activated = refusing.newest();
     refusing.go_on(&mut worker)?;
-    refusing.ensure_served_by(good, before)?;
 
     // Commands that change nothing.
     let never = Digest::from([7; 32]);
@@ -247,7 +243,6 @@ fn what_is_wrong_is_refused_with_its_reason_and_the_good_model_serves_on() -> Re
     refusing.go_on(&mut worker)?;
     until_each_is_refused(&mut worker[0], &wrong)?;
     refusing.go_on(&mut worker)?;
-    refusing.ensure_served_by(good, before)?;
 
     worker.into_iter().try_for_each(stop)?;
     let hasty = refusing.scenario.job.clone();
@@ -256,21 +251,25 @@ fn what_is_wrong_is_refused_with_its_reason_and_the_good_model_serves_on() -> Re
     refusing.go_on(&mut again)?;
     until_each_is_refused(&mut again[0], &wrong)?;
     refusing.go_on(&mut again)?;
-    refusing.ensure_served_by(good, before)?;
     again.into_iter().try_for_each(stop)?;
 
-    unsigned_commands_are_refused_where_keys_are_asked_for(&mut refusing)
+    let mut turns = vec![(activated, good)];
+    turns.extend(unsigned_commands_are_refused_where_keys_are_asked_for(
+        &mut refusing,
+    )?);
+    refusing.ensure_served_by(&turns)
 }
 
-/// Of the whole log nothing counts any more but what is signed.
-fn unsigned_commands_are_refused_where_keys_are_asked_for(refusing: &mut Refusing) -> Result<()> {
+/// Of the whole log nothing counts any more but what is signed. Answers which model serves behind which origin.
+fn unsigned_commands_are_refused_where_keys_are_asked_for(
+    refusing: &mut Refusing,
+) -> Result<[(i64, Digest); 2]> {
     let job = &refusing.scenario.job;
     let initial = Package::read(job.model_file())?.sha256();
     let job = asking_for_signatures(job, &refusing.commands.public_key());
     let mut worker = [job.start_ready(WORKER)?];
-    let before = refusing.newest()?;
+    let unsigned = refusing.newest();
     refusing.go_on(&mut worker)?;
-    refusing.ensure_served_by(initial, before)?;
     let good = refusing.good;
     let file = in_repository(MODELS)?.join(GOOD).display().to_string();
     let signed = |order| refusing.commands.give_signed(CHAMPION, order);
@@ -280,8 +279,8 @@ fn unsigned_commands_are_refused_where_keys_are_asked_for(refusing: &mut Refusin
     until_said(&mut worker[0], &["model package warm", &good.to_string()])?;
     refusing.give(activate(initial))?;
     until_said(&mut worker[0], &["it is not signed"])?;
-    let from_here = refusing.newest()?;
+    let signed_from = refusing.newest();
     refusing.go_on(&mut worker)?;
-    refusing.ensure_served_by(good, from_here)?;
-    worker.into_iter().try_for_each(stop)
+    worker.into_iter().try_for_each(stop)?;
+    Ok([(unsigned, initial), (signed_from, good)])
 }
