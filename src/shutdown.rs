@@ -27,6 +27,10 @@ pub enum Task {
     MetricsUpkeep,
     /// Gives back memory that nothing uses.
     HeapUpkeep,
+    /// Says on the status topic how the worker is.
+    Status,
+    /// Has another model serve, half-way through the demo.
+    Promoter,
     /// Publishes the data of the demo.
     Publisher,
     /// Reads and shows what comes of the demo, and ends it.
@@ -237,6 +241,8 @@ impl fmt::Display for Task {
             Self::Admin => "admin",
             Self::MetricsUpkeep => "metrics-upkeep",
             Self::HeapUpkeep => "heap-upkeep",
+            Self::Status => "status",
+            Self::Promoter => "promoter",
             Self::Publisher => "publisher",
             Self::Watcher => "watcher",
         })

@@ -32,7 +32,7 @@ const FILES: [(&str, &str, u64); 5] = [
     (
         "foretell.WorkerStatus",
         include_str!("../schemas/worker_status.avsc"),
-        0x20d4_e2f3_b320_9546,
+        0x94ac_dcc6_0a83_e58c,
     ),
 ];
 

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod cluster;
 pub mod commands;
 pub mod conversation;
+pub mod fleet;
 pub mod forecast;
 pub mod gate;
 pub mod kafka;

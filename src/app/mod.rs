@@ -15,6 +15,7 @@ mod model;
 mod promotion;
 mod registry;
 mod settings;
+mod status;
 mod threads;
 mod watchdog;
 mod wiring;
@@ -31,9 +32,7 @@ use tracing::info;
 use crate::config::{Config, Environment};
 use crate::consume::PollCommand;
 use crate::domain::PartitionId;
-use crate::partition::{
-    Assigner, AssignerInput, AssignerSettings, HungLane, Restores, Restoring, Roster,
-};
+use crate::partition::{Assigner, AssignerInput, AssignerSettings, HungLane, Restoring, Roster};
 use crate::produce::CommitsFailing;
 
 pub use clock::wall_clock;
@@ -44,9 +43,11 @@ pub use model::{onnxruntime_places, runtime_text};
 pub use promotion::{CHAMPION, ControlError, ModelFacts, control_keys};
 pub use registry::RegistryHealth;
 pub use settings::{
-    client as client_settings, decoder, fold_hash, package_store as package_store_settings,
-    registry as registry_settings, restore as restore_settings, windows,
+    client as client_settings, decoder, fetch as fetch_settings, fold_hash,
+    package_store as package_store_settings, registry as registry_settings,
+    restore as restore_settings, windows,
 };
+pub use status::{Reporter, Standing};
 pub use watchdog::{check_in_time, stop_overdue};
 
 use lanes::Lanes;
@@ -76,6 +77,7 @@ pub struct App {
     commits: watch::Receiver<Option<CommitsFailing>>,
     hung: watch::Receiver<Vec<HungLane>>,
     models: ModelFacts,
+    reporter: Option<Reporter>,
     /// Ends what works for models that do not serve.
     stop: CancellationToken,
     explainer: Explainer,
@@ -97,13 +99,15 @@ impl App {
         let windows = windows(config)?;
         let decoder = decoder(config)?;
         let client = settings::client(config);
-        let partitions = check_topics(config, &client)?;
+        let found = check_topics(config, &client)?;
+        let partitions = found.partitions;
         let format = registry::forecast_format(config, health)?;
 
         let mut wiring = Wiring::new(config, client);
         let (to_assigner, assigner_inputs) = sync_channel(ASSIGNER_INPUTS_MAX);
         let (to_poller, poll_commands) = sync_channel(POLL_COMMANDS_MAX);
-        let poller = wiring.poller(&to_assigner, poll_commands)?;
+        let (shown, positions) = watch::channel(BTreeMap::new());
+        let poller = wiring.poller(&to_assigner, (poll_commands, shown))?;
         let (failing, commits) = watch::channel(None);
         let member = Member::new(poller.group(), to_poller.clone());
         let to_committer = wiring.start_committer(member, failing)?;
@@ -112,7 +116,7 @@ impl App {
         let store = settings::snapshots(config, &restore);
         let cuts = wiring.start_snapshots(store.as_ref())?;
         let outputs = (format, settings::outputs(config, partitions));
-        let control = promotion::fold_all(config, &wiring.client, &model)?;
+        let control = promotion::fold_all(config, (&wiring.client, found), &model)?;
         let Lanes {
             handles: lanes,
             watches,
@@ -127,12 +131,10 @@ impl App {
         let stop = CancellationToken::new();
         let promoted = (control, &model, stop.clone());
         let told = wiring.start_promoter(promoted, (&lanes, watches), environment)?;
-        let topic = config.topics.observations.as_str();
-        let explainer = Explainer::new(&lanes, (topic, partitions), &config.kafka.group_id);
-        let under_way = Restores::default();
-        let watched_restores = under_way.watch();
-        let how = (&restore, under_way);
-        let restores = wiring.start_restorers(how, store.as_ref(), &to_assigner)?;
+        let reporter = wiring.reporter(&model, (told.clone(), positions))?;
+        let explainer = wiring.explainer(&lanes, partitions);
+        let stored = (&restore, store.as_ref());
+        let (restores, watched_restores) = wiring.start_restorers(stored, &to_assigner)?;
         let (roster, watched_roster) = watch::channel(Roster::default());
         let assigner = Assigner::new(AssignerSettings {
             inputs: assigner_inputs,
@@ -159,6 +161,7 @@ impl App {
             commits,
             hung,
             models: ModelFacts { told, held },
+            reporter,
             stop,
             explainer,
             grace: config.worker.grace_period,
@@ -188,6 +191,11 @@ impl App {
     /// What is done for models, and what waits for one.
     pub fn models(&self) -> ModelFacts {
         self.models.clone()
+    }
+
+    /// Who says on the status topic how the worker is, for whoever takes it first, if there is such a topic.
+    pub fn take_reporter(&mut self) -> Option<Reporter> {
+        self.reporter.take()
     }
 
     /// Who answers questions about a series.

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::model::{self, Loaded};
-use super::wiring::{SETTINGS_TIMEOUT, Wiring};
+use super::wiring::{Found, SETTINGS_TIMEOUT, Wiring};
 use super::{StartError, settings};
 use crate::config::{Config, ControlKey, Environment};
 use crate::consume::{ClientSettings, FollowError, Followed, Follower, Polled, topic_settings};
+use crate::control::topic::{self, Need};
 use crate::control::{CommandCodec, Key, KeyError, Keys, Log};
 use crate::domain::{NextOffset, RunDeadline};
 use crate::infer::{Batching, RunWatch};
@@ -42,14 +43,12 @@ pub enum ControlError {
     #[error(transparent)]
     Follow(#[from] FollowError),
     #[error(
-        "topic {topic} has {name}={found}, and the log of commands needs {wanted}: {why}. Set it with kafka-configs, or set topics.control to a topic that has it"
+        "topic {topic} has {}={found}, and the log of commands needs {}: {}. Set it with kafka-configs, or set topics.control to a topic that has it", need.setting, need.wanted, need.why
     )]
     Setting {
         topic: String,
-        name: &'static str,
+        need: Need,
         found: String,
-        wanted: &'static str,
-        why: &'static str,
     },
     #[error(
         "topic {topic} has {partitions} partitions, and the log of commands has one: commands of several have no order. Set topics.control to a topic with one"
@@ -120,13 +119,20 @@ pub fn control_keys(config: &Config) -> Result<Keys, KeyError> {
 /// Checks the control topic and folds all of it; `None` where there is none.
 pub(super) fn fold_all(
     config: &Config,
-    client: &ClientSettings,
+    (client, found): (&ClientSettings, Found),
     model: &Loaded,
 ) -> Result<Option<Control>, StartError> {
     let Some(topic) = &config.topics.control else {
         return Ok(None);
     };
-    check(client, topic, !config.control.keys.is_empty())?;
+    if found.tells_settings {
+        check(client, topic, !config.control.keys.is_empty())?;
+    } else {
+        warn!(
+            topic,
+            "the settings of the control topic could not be checked"
+        );
+    }
     let codec = || CommandCodec::new().map_err(|error| made(&error));
     let log = Log::new(codec()?, control_keys(config).map_err(ControlError::Keys)?);
     let initial = (model.package().sha256(), model.known());
@@ -147,50 +153,33 @@ pub(super) fn fold_all(
 }
 
 /// Looks at the settings without which two workers could fold different logs.
-fn check(client: &ClientSettings, topic: &str, is_signed: bool) -> Result<(), StartError> {
+fn check(client: &ClientSettings, name: &str, is_signed: bool) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
-    let names = ["cleanup.policy", "retention.ms", "message.timestamp.type"];
-    let asked = topic_settings(client, topic, &names, SETTINGS_TIMEOUT);
+    let names = topic::NEEDS.map(|need| need.setting);
+    let asked = topic_settings(client, name, &names, SETTINGS_TIMEOUT);
     let answer: Result<Vec<_>, KafkaError> = runtime.block_on(asked);
     let values = match answer {
         Ok(values) => values,
         Err(error) => {
-            warn!(topic, %error, "the settings of the control topic could not be checked");
+            warn!(topic = name, %error, "the settings of the control topic could not be checked");
             return Ok(());
         }
     };
-    let needs = [
-        (
-            "delete",
-            "compaction would lose what a bad record hides",
-            true,
-        ),
-        ("-1", "a restart folds all of it", true),
-        (
-            "LogAppendTime",
-            "a signature is valid by the broker's clock",
-            is_signed,
-        ),
-    ];
-    for ((name, value), (wanted, why, is_needed)) in names.into_iter().zip(values).zip(needs) {
-        if let Some(found) = value
-            && is_needed
-            && found != wanted
-        {
-            let topic = topic.to_owned();
-            return Err(ControlError::Setting {
-                topic,
-                name,
-                found,
-                wanted,
-                why,
-            }
-            .into());
+    let value = |setting: &str| {
+        let index = names.iter().position(|other| *other == setting)?;
+        values.get(index)?.clone()
+    };
+    match topic::unmet(is_signed, value).next() {
+        None => Ok(()),
+        Some((need, found)) => Err(ControlError::Setting {
+            topic: name.to_owned(),
+            need,
+            found,
         }
+        .into()),
     }
-    Ok(())
 }
 
 impl Wiring<'_> {
@@ -202,7 +191,8 @@ impl Wiring<'_> {
         (lanes, watches): (&[LaneHandle], Vec<RunWatch>),
         environment: &Environment,
     ) -> Result<watch::Receiver<Arc<Told>>, StartError> {
-        let (told, hears) = watch::channel(Arc::new(Told::default()));
+        let initial = (model.package().sha256(), model.known());
+        let (told, hears) = watch::channel(Arc::new(Told::fixed(CHAMPION, initial)));
         let Some(control) = control else {
             return Ok(hears);
         };

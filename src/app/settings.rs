@@ -209,7 +209,7 @@ fn auth(credentials: Option<&config::Credentials>) -> Auth {
 }
 
 /// Where model packages may come from.
-pub(super) fn fetch(promotion: &config::Promotion) -> FetchSettings {
+pub fn fetch(promotion: &config::Promotion) -> FetchSettings {
     let config::Promotion {
         fetch_timeout,
         package_bytes_max,

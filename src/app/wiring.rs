@@ -1,5 +1,6 @@
 //! The parts that have a thread each, made from the configuration and what they share.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,19 +10,26 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::explainer::Explainer;
 use super::member::Member;
+use super::model::{Loaded, runtime_text};
+use super::status::{Positions, Reporter};
 use super::threads::{self, Threads};
 use super::{ControlError, StartError, settings, wall_clock};
 use crate::config::Config;
 use crate::consume::{
     Cleanup, ClientSettings, Hooks, PollCommand, Poller, Replayer, check_cleanup, probe,
 };
+use crate::domain::PartitionId;
 use crate::ownership::Ownership;
 use crate::partition::{
-    AssignerInput, CutSettings, RestoreJob, RestoreSettings, Restorer, Restores, restore_all,
+    AssignerInput, CutSettings, LaneHandle, RestoreJob, RestoreSettings, Restorer, Restores,
+    Restoring, restore_all,
 };
 use crate::produce::{CommitsFailing, Committer, CommitterInput, CommitterSettings};
+use crate::promotion::Told;
 use crate::snapshot::{StoreSettings, Uploads};
+use crate::telemetry::PartitionProgress;
 
 /// Partitions that wait for a restore thread.
 const RESTORES_MAX: usize = 65_536;
@@ -35,11 +43,17 @@ pub(super) const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a topic is looked for at start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Looks for all topics and at the settings of the input. Answers how many partitions that has.
-pub(super) fn check_topics(
-    config: &Config,
-    client: &ClientSettings,
-) -> Result<NonZeroU32, StartError> {
+/// What was found of the topics.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// Partitions of the input.
+    pub(super) partitions: NonZeroU32,
+    /// The broker answers what a topic's settings are.
+    pub(super) tells_settings: bool,
+}
+
+/// Looks for all topics and at the settings of the input.
+pub(super) fn check_topics(config: &Config, client: &ClientSettings) -> Result<Found, StartError> {
     let topics = &config.topics;
     let mut names = vec![
         topics.observations.as_str(),
@@ -47,6 +61,7 @@ pub(super) fn check_topics(
         &topics.dead_letters,
     ];
     names.extend(topics.control.as_deref());
+    names.extend(topics.status.as_deref());
     let found = probe(client, &config.kafka.group_id, &names, PROBE_TIMEOUT)?;
     if let (Some(topic), Some(control)) = (&topics.control, found.get(3))
         && control.partitions != NonZeroU32::MIN
@@ -57,26 +72,36 @@ pub(super) fn check_topics(
         }
         .into());
     }
-    check_input_topic(client, &topics.observations)?;
+    let tells_settings = check_input_topic(client, &topics.observations)?;
     let input = found.first();
-    Ok(input.map_or(NonZeroU32::MIN, |topic| topic.partitions))
+    Ok(Found {
+        partitions: input.map_or(NonZeroU32::MIN, |topic| topic.partitions),
+        tells_settings,
+    })
 }
 
-fn check_input_topic(client: &ClientSettings, topic: &str) -> Result<(), StartError> {
+/// Whether the broker tells what its settings are.
+fn check_input_topic(client: &ClientSettings, topic: &str) -> Result<bool, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
     match runtime.block_on(check_cleanup(client, topic, SETTINGS_TIMEOUT))? {
-        Cleanup::Delete => {}
+        Cleanup::Delete => Ok(true),
         Cleanup::Unknown { reason } => {
             warn!(
                 topic,
                 reason, "cleanup.policy could not be checked; it must be delete"
             );
+            Ok(false)
         }
     }
-    Ok(())
 }
+
+/// Where the poll thread shows how its partitions do.
+pub(super) type Shown = watch::Sender<BTreeMap<PartitionId, PartitionProgress>>;
+
+/// How the restores go that are under way.
+type UnderWay = watch::Receiver<BTreeMap<PartitionId, Restoring>>;
 
 /// What the parts share while they are made.
 pub(super) struct Wiring<'a> {
@@ -112,7 +137,7 @@ impl<'a> Wiring<'a> {
     pub(super) fn poller(
         &self,
         to_assigner: &SyncSender<AssignerInput>,
-        commands: Receiver<PollCommand>,
+        (commands, shown): (Receiver<PollCommand>, Shown),
     ) -> Result<Poller, StartError> {
         let sink = to_assigner.clone();
         let hooks = Hooks::new(
@@ -124,7 +149,7 @@ impl<'a> Wiring<'a> {
         Ok(Poller::new(
             settings::consumer(self.config, self.client.clone()),
             hooks,
-            commands,
+            (commands, shown),
         )?)
     }
 
@@ -171,10 +196,10 @@ impl<'a> Wiring<'a> {
     /// As many restore threads as lanes: they are busy when the lanes are not.
     pub(super) fn start_restorers(
         &mut self,
-        (settings, restores): (&RestoreSettings, Restores),
-        store: Option<&StoreSettings>,
+        (settings, store): (&RestoreSettings, Option<&StoreSettings>),
         to_assigner: &SyncSender<AssignerInput>,
-    ) -> Result<SyncSender<RestoreJob>, StartError> {
+    ) -> Result<(SyncSender<RestoreJob>, UnderWay), StartError> {
+        let restores = Restores::default();
         let (sender, jobs) = sync_channel(RESTORES_MAX);
         let jobs = Arc::new(Mutex::new(jobs));
         for index in 0..self.config.worker.lanes.get() {
@@ -196,6 +221,23 @@ impl<'a> Wiring<'a> {
                 Ok::<(), Infallible>(())
             })?;
         }
-        Ok(sender)
+        Ok((sender, restores.watch()))
+    }
+
+    /// Says on the status topic how the worker is, where there is one.
+    pub(super) fn reporter(
+        &self,
+        model: &Loaded,
+        facts: (watch::Receiver<Arc<Told>>, Positions),
+    ) -> Result<Option<Reporter>, StartError> {
+        let runtime = runtime_text(&model.runtime());
+        let initial = (model.package().sha256(), runtime);
+        Reporter::new(self.config, &self.client, initial, facts)
+    }
+
+    pub(super) fn explainer(&self, lanes: &[LaneHandle], partitions: NonZeroU32) -> Explainer {
+        let Config { topics, kafka, .. } = self.config;
+        let about = (topics.observations.as_str(), partitions);
+        Explainer::new(lanes, about, &kafka.group_id)
     }
 }

@@ -14,17 +14,21 @@ pub mod ends;
 mod explain;
 mod failure;
 mod findings;
+mod fleet;
 pub mod forecasts;
 mod model;
 pub mod moment;
 pub mod output;
 pub mod progress;
+mod promote;
 pub mod publish;
 mod readiness;
 pub mod registry;
 mod registry_args;
+mod rollback;
 mod run;
 pub mod score;
+mod status;
 pub mod tail;
 pub mod topics;
 pub mod verify;
@@ -68,6 +72,9 @@ enum Command {
         #[command(subcommand)]
         command: model::Command,
     },
+    Promote(promote::Arguments),
+    Rollback(rollback::Arguments),
+    Status(status::Arguments),
     Backtest(backtest::Arguments),
     Tail(tail::Arguments),
     /// Look at records that were refused, and send them again
@@ -130,6 +137,9 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments, environment),
             Command::Publish(arguments) => publish::run(&arguments, environment),
             Command::Model { command } => model::run(&command, environment),
+            Command::Promote(arguments) => promote::run(&arguments, environment),
+            Command::Rollback(arguments) => rollback::run(&arguments, environment),
+            Command::Status(arguments) => status::run(&arguments, environment),
             Command::Backtest(arguments) => backtest::run(&arguments, environment),
             Command::Tail(arguments) => tail::run(&arguments, environment),
             Command::DeadLetters { command } => dead_letters::run(&command, environment),

@@ -77,7 +77,7 @@ impl Facts {
     /// Publishes every change, for ever.
     pub(super) async fn publish(
         mut self,
-        publish: watch::Sender<Readiness>,
+        (publish, ready): (watch::Sender<Readiness>, watch::Sender<bool>),
         drain: CancellationToken,
     ) -> Infallible {
         let model_hold_max = self.model_hold_max;
@@ -90,7 +90,7 @@ impl Facts {
             let restores = self.restores.borrow_and_update().clone();
             let failing = self.commits.borrow_and_update().clone();
             let hung = self.hung.borrow_and_update().clone();
-            publish.send_replace(Readiness {
+            let readiness = Readiness {
                 // The app starts only with a model that was verified and loaded on every lane.
                 model_warm: true,
                 joined,
@@ -101,7 +101,10 @@ impl Facts {
                 model_waits: self.model_waits(),
                 registry_waits: self.registry.waits(),
                 draining: drain.is_cancelled(),
-            });
+            };
+            let is_ready = readiness.reasons().is_empty();
+            publish.send_replace(readiness);
+            ready.send_if_modified(|before| std::mem::replace(before, is_ready) != is_ready);
             tokio::select! {
                 biased;
                 // Without a sender the worker is ending, and its end says why.
@@ -322,7 +325,7 @@ mod tests {
             assert!(readiness.wait_for(|now| now.draining).await.is_ok());
         };
         tokio::select! {
-            never = facts.publish(publish, drain.clone()) => match never {},
+            never = facts.publish((publish, watch::Sender::new(false)), drain.clone()) => match never {},
             () = scenario => {}
         }
     }
@@ -356,7 +359,7 @@ mod tests {
             assert!(free.await.is_ok());
         };
         tokio::select! {
-            never = facts.publish(publish, CancellationToken::new()) => match never {},
+            never = facts.publish((publish, watch::Sender::new(false)), CancellationToken::new()) => match never {},
             () = scenario => {}
         }
     }

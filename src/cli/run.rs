@@ -3,6 +3,7 @@
 //! Starts what `App` needs around it: logs, metrics, the admin listener, signals. The listener answers
 //! from before the worker starts until after it has drained, so that probes see both truthfully.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use tracing::{info, warn};
 
 use super::readiness::{Facts, RegistryFacts};
 use super::{ConfigFile, Failure};
-use crate::app::{self, App, NoAnswer, RegistryHealth};
+use crate::app::{self, App, NoAnswer, RegistryHealth, Reporter, Standing};
 use crate::config::{Config, Environment, LogFormat};
 use crate::heap;
 use crate::http::{Admin, Answer, Asked, Explainer, Readiness, Server, router};
@@ -95,7 +96,7 @@ pub(super) async fn serve(
     let health = registry.clone();
     let start = tokio::task::spawn_blocking(move || App::start(&config, &environment, &health));
     let waiting = RegistryFacts::of(&registry);
-    let app = tokio::select! {
+    let mut app = tokio::select! {
         biased;
         signal = signals.next() => {
             warn!(%signal, "stopped before the worker had started");
@@ -104,14 +105,24 @@ pub(super) async fn serve(
         never = waiting.publish_start(&publish) => match never {},
         started = start => started.map_err(io::Error::other)??,
     };
+    let (tell_ready, ready) = watch::channel(false);
+    let standing = Standing {
+        ready,
+        ended: drained.clone(),
+        is_clean: CancellationToken::new(),
+    };
+    let is_clean = standing.is_clean.clone();
+    if let Some(reporter) = app.take_reporter() {
+        tasks.spawn(Task::Status, report(reporter, standing));
+    }
     tell_explainer.send_replace(Some(app.explainer()));
     tasks.spawn(
         Task::Worker,
         work(
             (app, model_hold_max, registry),
-            publish,
+            (publish, tell_ready),
             tasks.drain_token(),
-            drained,
+            (drained, is_clean),
         ),
     );
     beside(address, &mut tasks);
@@ -145,17 +156,27 @@ fn answerer(started: watch::Receiver<Option<app::Explainer>>) -> Explainer {
     })
 }
 
+/// Says on the status topic how the worker is, until it has ended.
+async fn report(reporter: Reporter, standing: Standing) -> Result<(), Infallible> {
+    reporter.run(standing).await;
+    Ok(())
+}
+
 /// Runs the app and tells how ready it is; `drained` is cancelled whichever way it ends.
 async fn work(
     (app, model_hold_max, registry): (App, Duration, RegistryHealth),
-    publish: watch::Sender<Readiness>,
+    publish: (watch::Sender<Readiness>, watch::Sender<bool>),
     drain: CancellationToken,
-    drained: CancellationToken,
+    (drained, is_clean): (CancellationToken, CancellationToken),
 ) -> Result<(), TaskError> {
     let _tells_the_end = drained.drop_guard();
     let facts = Facts::of(&app, model_hold_max, &registry);
     tokio::select! {
-        result = app.run(drain.clone()) => Ok(result?),
+        result = app.run(drain.clone()) => {
+            result?;
+            is_clean.cancel();
+            Ok(())
+        }
         never = facts.publish(publish, drain) => match never {},
     }
 }

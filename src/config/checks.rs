@@ -59,6 +59,14 @@ fn topics(topics: &Topics, reader: &mut Reader) {
             "must be a topic of its own: every record of it is a command",
         );
     }
+    if let Some(status) = &topics.status
+        && (others.contains(&status) || topics.control.as_ref() == Some(status))
+    {
+        reader.refuse(
+            "topics.status",
+            "must be a topic of its own: it keeps the newest record of each worker only",
+        );
+    }
     if topics.dead_letters == topics.forecasts {
         let problem = "must not be the forecasts topic: its readers expect forecasts only";
         reader.refuse("topics.dead_letters", problem);

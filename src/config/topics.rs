@@ -11,6 +11,8 @@ pub struct Topics {
     pub dead_letters: String,
     /// Where commands to model slots come from; `None`: `model.initial` serves for ever.
     pub control: Option<String>,
+    /// Where workers say how they are; `None`: nowhere.
+    pub status: Option<String>,
 }
 
 /// Kafka's own limit.
@@ -21,12 +23,16 @@ impl Topics {
         let observations = section.or("observations", "observations".to_owned(), &name());
         let forecasts = section.or("forecasts", "forecasts".to_owned(), &name());
         let dead_letters = section.or("dead_letters", "foretell.dead-letters".to_owned(), &name());
-        let control = section.or("control", None, &name().or_off());
+        let control = Some("foretell.control".to_owned());
+        let control = section.or("control", control, &name().or_off());
+        let status = Some("foretell.status".to_owned());
+        let status = section.or("status", status, &name().or_off());
         Some(Self {
             observations: observations?,
             forecasts: forecasts?,
             dead_letters: dead_letters?,
             control: control?,
+            status: status?,
         })
     }
 
@@ -36,12 +42,14 @@ impl Topics {
             forecasts,
             dead_letters,
             control,
+            status,
         } = self;
         dump::table([
             ("observations", observations.clone().into()),
             ("forecasts", forecasts.clone().into()),
             ("dead_letters", dead_letters.clone().into()),
             ("control", control.as_deref().unwrap_or(kind::OFF).into()),
+            ("status", status.as_deref().unwrap_or(kind::OFF).into()),
         ])
     }
 }

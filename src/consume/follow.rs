@@ -8,10 +8,13 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::topic_partition_list::{
+    Offset as KafkaOffset, TopicPartitionList, TopicPartitionListElem,
+};
 use tokio::time::Instant;
 
 use super::client::ClientSettings;
+use super::contact::Troubles;
 use super::failure::is_passing;
 use crate::domain::{NextOffset, Offset, Timestamp};
 
@@ -53,7 +56,7 @@ pub enum FollowError {
 
 /// A reader of partition 0.
 pub struct Follower {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Troubles>,
     topic: String,
 }
 
@@ -79,6 +82,34 @@ impl Follower {
         topic: &str,
         from: NextOffset,
     ) -> Result<Self, FollowError> {
+        Self::create(client, topic)?.begin(KafkaOffset::Offset(from.get()))
+    }
+
+    /// Begins to read at the first record that is not older than `from`.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the configuration, or the broker does not say where that is.
+    pub fn since(
+        client: &ClientSettings,
+        topic: &str,
+        from: Timestamp,
+        timeout: Duration,
+    ) -> Result<Self, FollowError> {
+        let follower = Self::create(client, topic)?;
+        let mut times = TopicPartitionList::with_capacity(1);
+        let found = times
+            .add_partition_offset(topic, PARTITION, KafkaOffset::Offset(from.0))
+            .and_then(|()| follower.consumer.offsets_for_times(times, timeout))
+            .map_err(|error| follower.failed(error))?;
+        let found = found.elements().first().map(TopicPartitionListElem::offset);
+        follower.begin(match found {
+            Some(offset @ KafkaOffset::Offset(_)) => offset,
+            // Nothing is as new.
+            _ => KafkaOffset::End,
+        })
+    }
+
+    fn create(client: &ClientSettings, topic: &str) -> Result<Self, FollowError> {
         let created = client
             .config()
             // The library asks for one; nothing is ever committed for it.
@@ -92,22 +123,25 @@ impl Follower {
             .set("enable.partition.eof", "true")
             .set("queued.max.messages.kbytes", "4096")
             .set("fetch.wait.max.ms", "500")
-            .create();
-        let consumer: BaseConsumer = created.map_err(|error| FollowError::Create {
+            // The end of the topic is no error here, and what is one reaches the caller.
+            .create_with_context(Troubles::default());
+        let consumer: BaseConsumer<Troubles> = created.map_err(|error| FollowError::Create {
             topic: topic.to_owned(),
             error,
         })?;
-        let follower = Self {
+        Ok(Self {
             consumer,
             topic: topic.to_owned(),
-        };
+        })
+    }
+
+    fn begin(self, offset: KafkaOffset) -> Result<Self, FollowError> {
         let mut position = TopicPartitionList::with_capacity(1);
-        let offset = KafkaOffset::Offset(from.get());
         position
-            .add_partition_offset(topic, PARTITION, offset)
-            .and_then(|()| follower.consumer.assign(&position))
-            .map_err(|error| follower.failed(error))?;
-        Ok(follower)
+            .add_partition_offset(&self.topic, PARTITION, offset)
+            .and_then(|()| self.consumer.assign(&position))
+            .map_err(|error| self.failed(error))?;
+        Ok(self)
     }
 
     /// The next record, if one comes within `wait`.

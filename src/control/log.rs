@@ -12,7 +12,7 @@ use crate::domain::{Digest, NextOffset, Offset, Timestamp};
 
 /// Most slots.
 const SLOTS_MAX: usize = 16;
-/// Most packages that a slot has staged and not retired.
+/// Most packages that a slot has staged and not retired. One more retires the oldest that is not needed.
 const STAGED_MAX: usize = 64;
 /// Most entries of a schedule.
 const ENTRIES_MAX: usize = 64;
@@ -61,7 +61,9 @@ pub enum Refusal {
     Unsigned(#[from] Unsigned),
     #[error("there are {SLOTS_MAX} slots already")]
     TooManySlots,
-    #[error("the slot has {STAGED_MAX} packages already; retire some")]
+    #[error(
+        "the schedule names all of the slot's {STAGED_MAX} packages; activate one for every origin first"
+    )]
     TooManyStaged,
     #[error("the schedule has {ENTRIES_MAX} entries already; activate one for every origin first")]
     TooManyEntries,
@@ -101,6 +103,22 @@ impl Slot {
         &self.schedule
     }
 
+    /// The package that was staged first, of those that the schedule does not name and a rollback does not go to.
+    fn oldest_idle(&self) -> Option<Digest> {
+        let previous = self.previous();
+        let idle = self
+            .staged
+            .iter()
+            .filter(|(digest, _)| !self.schedule.names(**digest) && previous != Some(**digest));
+        let oldest = idle.min_by_key(|(_, staged)| staged.at)?;
+        Some(*oldest.0)
+    }
+
+    /// The highest sequence of a signed command.
+    pub fn sequence(&self) -> Option<i64> {
+        self.sequence
+    }
+
     /// The package that was activated before the last one and is still staged.
     pub fn previous(&self) -> Option<Digest> {
         let newest = self.schedule.entries().last()?.digest;
@@ -128,7 +146,8 @@ impl Slot {
                 sha256: digest,
             } => {
                 if self.staged.len() >= STAGED_MAX && !self.staged.contains_key(digest) {
-                    return Err(Refusal::TooManyStaged);
+                    let oldest = self.oldest_idle().ok_or(Refusal::TooManyStaged)?;
+                    next.staged.remove(&oldest);
                 }
                 let staged = Staged {
                     uri: uri.clone(),

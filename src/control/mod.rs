@@ -9,14 +9,17 @@ mod history;
 mod keys;
 mod log;
 mod schedule;
+mod signer;
 mod status;
+pub mod topic;
 
 pub use command::{COMMAND_SCHEMA, Command, CommandCodec, Order, Signature, Unreadable};
 pub use history::History;
 pub use keys::{Key, KeyError, Keys, Unsigned};
 pub use log::{CommandRecord, Effect, Log, Refusal, Slot, Staged};
 pub use schedule::{Entry, Schedule};
+pub use signer::{Signer, SignerError};
 pub use status::{
-    CommandState, CommandStatus, ModelStatus, PartitionStatus, STATUS_SCHEMA, ScheduleEntry,
-    SlotStatus, StatusCodec, WorkerStatus,
+    CommandState, CommandStatus, ModelStatus, PartitionStatus, STATUS_AGE_MAX, STATUS_EVERY,
+    STATUS_SCHEMA, ScheduleEntry, SlotStatus, StatusCodec, WorkerStatus,
 };

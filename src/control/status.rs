@@ -1,4 +1,9 @@
 //! The value of a record of the status topic: `schemas/worker_status.avsc` in single-object encoding.
+//!
+//! Its key is the worker's id. A worker that stops in order writes a tombstone; of another one nothing more comes, and
+//! readers take it for gone after [`STATUS_AGE_MAX`].
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_avro_fast::Schema;
@@ -7,6 +12,11 @@ use crate::domain::Digest;
 
 /// What workers write and the command line reads.
 pub const STATUS_SCHEMA: &str = include_str!("../../schemas/worker_status.avsc");
+
+/// How often a worker says how it is, besides whenever something changes.
+pub const STATUS_EVERY: Duration = Duration::from_secs(5);
+/// How old the last word of a live worker can be.
+pub const STATUS_AGE_MAX: Duration = Duration::from_secs(15);
 
 /// What a worker serves and how far it is. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -18,6 +28,8 @@ pub struct WorkerStatus {
     /// ONNX Runtime's version and the instruction set.
     pub runtime: String,
     pub ready: bool,
+    /// The configured package, which serves the origins that the champion's schedule does not cover.
+    pub initial: Option<Digest>,
     pub slots: Vec<SlotStatus>,
     /// Packages that are loaded and warm.
     pub models: Vec<ModelStatus>,

@@ -7,7 +7,7 @@ mod slot;
 mod verification;
 
 pub use fetch::{
-    FetchError, FetchSettings, Fetcher, FetcherError, MlflowSettings, Problem, Resolved,
+    FetchError, FetchSettings, Fetcher, FetcherError, MlflowSettings, Problem, Resolved, file_uri,
 };
 pub use package_store::{Damage, PackageStore, PackageStoreError, PackageStoreSettings};
 pub use slot::{Plan, Slot, SlotOwner};

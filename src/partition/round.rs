@@ -237,7 +237,7 @@ impl Round {
                 outcomes,
                 newest,
                 pending: (first_pending, self.pending.len()),
-                metadata: serving.step.metadata(serving.position).encode(),
+                metadata: serving.metadata().encode(),
                 unpublished: Vec::new(),
             });
         }

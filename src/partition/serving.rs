@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::consume::QueueReceiver;
 use crate::decode::SchemaAnswer;
-use crate::domain::{Epoch, NextOffset, Offset, PartitionId, RecordBatch, SchemaId};
+use crate::domain::{
+    CommitMetadata, Epoch, NextOffset, Offset, PartitionId, RecordBatch, SchemaId,
+};
 use crate::registry::Schemas;
 use crate::telemetry::{Hold, Progress};
 
@@ -67,6 +69,15 @@ impl Serving {
     /// True when there is something to fold.
     pub fn has_records(&self) -> bool {
         !self.is_held() && self.has_waiting()
+    }
+
+    /// What travels with the offset that everything before the position is committed by; shows what the windows hold.
+    pub(super) fn metadata(&mut self) -> CommitMetadata {
+        let metadata = self.step.metadata(self.position);
+        let is_partial = metadata.whole_from > metadata.rebuild.offset;
+        let series = self.step.windows().series_count();
+        self.progress.keeps(series, is_partial);
+        metadata
     }
 
     fn is_held(&self) -> bool {

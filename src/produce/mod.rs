@@ -2,7 +2,7 @@
 //!
 //! Forecasts and dead letters are encoded into output batches; the committer sends them with the
 //! input offsets that they cover. It is the only caller of the transaction API. No transaction is
-//! open while anything is computed.
+//! open while anything is computed. `record_writer` writes what is in no transaction.
 
 mod adding;
 mod avro;
@@ -15,6 +15,7 @@ mod observation;
 mod output;
 mod producer;
 pub mod readback;
+mod record_writer;
 mod room;
 mod settings;
 
@@ -29,5 +30,6 @@ pub use observation::{
     EncodeError, ObservationEncoder, ObservationSchemaError, observation_schema,
 };
 pub use output::{Destination, Output, OutputBatch};
+pub use record_writer::{RecordWriter, WriteError};
 pub use room::{Room, Taken};
 pub use settings::{Guarantee, ProducerSettings};

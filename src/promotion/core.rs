@@ -236,6 +236,11 @@ impl Promotion {
         &self.packages
     }
 
+    /// The slot that publishes.
+    pub fn champion(&self) -> &str {
+        &self.champion
+    }
+
     /// The slots by what the log says of them.
     pub fn slots(&self) -> &BTreeMap<String, Slot> {
         self.log.slots()

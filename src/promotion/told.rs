@@ -27,6 +27,16 @@ pub struct ToldCommand {
 }
 
 impl Told {
+    /// Of a worker that obeys no commands.
+    pub fn fixed(champion: &str, initial: (Digest, Known)) -> Self {
+        Self {
+            schedules: vec![(champion.to_owned(), Schedule::default())],
+            warm: vec![initial],
+            commands: Vec::new(),
+            missing: None,
+        }
+    }
+
     pub(super) fn of(core: &Promotion) -> Self {
         let slots = core.slots().iter();
         let packages = core.packages().iter();
@@ -36,10 +46,14 @@ impl Told {
             state,
             reason: reason.map(str::to_owned),
         });
+        let mut schedules: Vec<_> = slots
+            .map(|(name, slot)| (name.clone(), slot.schedule().clone()))
+            .collect();
+        if !schedules.iter().any(|(name, _)| name == core.champion()) {
+            schedules.push((core.champion().to_owned(), Schedule::default()));
+        }
         Self {
-            schedules: slots
-                .map(|(name, slot)| (name.clone(), slot.schedule().clone()))
-                .collect(),
+            schedules,
             warm: packages
                 .filter_map(|(digest, stage)| match stage {
                     Stage::Warm(known) => Some((*digest, known.clone())),

@@ -13,4 +13,4 @@ mod progress;
 pub use exposition::{Exposition, InstallError};
 pub use holds::{Hold, HoldCount, Holds};
 pub use logging::{Format, LoggingError, init};
-pub use progress::Progress;
+pub use progress::{PartitionProgress, Progress};

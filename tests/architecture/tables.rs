@@ -139,7 +139,7 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 33] = [
     ("object_store", &["models/", "objects.rs", "snapshot/"]),
     ("ort", &["infer/session.rs"]),
     ("parquet", &["cli/"]),
-    ("ring", &["control/keys.rs"]),
+    ("ring", &["control/keys.rs", "control/signer.rs"]),
     (
         "rustix",
         &[
@@ -159,7 +159,7 @@ pub(crate) const LIBRARIES: [(&str, &[&str]); 33] = [
             "registry/client.rs",
         ],
     ),
-    ("rustls", &["http_client.rs"]),
+    ("rustls", &["control/signer.rs", "http_client.rs"]),
     (
         "serde_avro_fast",
         &["cli/", "control/", "decode/", "produce/"],
@@ -207,6 +207,7 @@ const RDKAFKA: &[&str] = &[
     "produce/deliveries.rs",
     "produce/failure.rs",
     "produce/producer.rs",
+    "produce/record_writer.rs",
     "produce/settings.rs",
     "telemetry/librdkafka.rs",
 ];

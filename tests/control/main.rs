@@ -85,6 +85,10 @@ impl Control {
         self.log.fold(record)
     }
 
+    fn staged(&self) -> Vec<Digest> {
+        self.log.slots()[SLOT].staged().keys().copied().collect()
+    }
+
     fn at(&self, origin: i64) -> Option<Digest> {
         let slot = self.log.slots().get(SLOT)?;
         slot.schedule().at(Timestamp(origin))
@@ -201,26 +205,21 @@ fn garbage_between_commands_is_refused_and_the_next_one_holds() {
 #[test]
 fn a_slot_and_the_log_are_bounded() {
     let mut control = Control::new(Keys::default());
-    let mut refusals = Vec::new();
     for n in 0..=u8::MAX {
-        let given = control.give(&command(&format!("s{n}"), stage(n)));
-        refusals.extend(given.err());
+        control.give(&command(&format!("s{n}"), stage(n))).unwrap();
     }
-    assert!(
-        refusals
-            .iter()
-            .all(|it| matches!(it, Refusal::TooManyStaged))
-    );
-    assert_eq!(
-        (refusals.len(), control.log.slots()[SLOT].staged().len()),
-        (192, 64)
-    );
+    let newest: Vec<Digest> = (192..=u8::MAX).map(digest).collect();
+    assert_eq!(control.staged(), newest);
     let mut refused = 0;
     for n in 0..100_u8 {
-        let given = control.give(&command(&format!("a{n}"), activate(n % 64, Some(n.into()))));
+        let order = activate(192 + n % 64, Some(n.into()));
+        let given = control.give(&command(&format!("a{n}"), order));
         refused += usize::from(matches!(given, Err(Refusal::TooManyEntries)));
     }
     assert_eq!((refused, control.entries().len()), (36, 64));
+    let given = control.give(&command("one more", stage(1)));
+    assert!(matches!(given, Err(Refusal::TooManyStaged)), "{given:?}");
+    assert_eq!(control.staged(), newest);
     for n in 0..100 {
         let other = Command {
             slot: format!("slot-{n}"),
@@ -229,6 +228,25 @@ fn a_slot_and_the_log_are_bounded() {
         let _some_are_refused = control.give(&other);
     }
     assert_eq!(control.log.slots().len(), 16);
+}
+
+#[test]
+fn what_serves_and_what_served_before_outlive_any_number_of_others() {
+    let mut control = Control::new(Keys::default());
+    for n in 0..2 {
+        control.give(&command(&format!("s{n}"), stage(n))).unwrap();
+        control
+            .give(&command(&format!("a{n}"), activate(n, None)))
+            .unwrap();
+    }
+    for n in 2..=u8::MAX {
+        control.give(&command(&format!("s{n}"), stage(n))).unwrap();
+    }
+    let slot = &control.log.slots()[SLOT];
+    assert_eq!(slot.staged().len(), 64);
+    assert_eq!(slot.previous(), Some(digest(0)));
+    assert!(slot.staged().contains_key(&digest(1)));
+    assert!(!slot.staged().contains_key(&digest(2)));
 }
 
 #[test]

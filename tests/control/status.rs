@@ -16,6 +16,7 @@ fn status() -> WorkerStatus {
         time: 17,
         version: "0.1.0".to_owned(),
         runtime: "onnxruntime 1.32.0; AVX2".to_owned(),
+        initial: None,
         ready: true,
         slots: vec![SlotStatus {
             slot: "champion".to_owned(),

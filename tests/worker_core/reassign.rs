@@ -14,7 +14,7 @@ use foretell::domain::{Epoch, PartitionId};
 use foretell::ownership::Ownership;
 use foretell::telemetry::Progress;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::committer_rig::{DEADLINE, Mock, wait_until};
 use crate::rig::{LIMITS, TOPIC, next};
@@ -54,7 +54,7 @@ fn start(mock: &Mock) -> Running {
         skips_gaps: false,
         header_names: Vec::new(),
     };
-    let poller = Poller::new(settings, hooks, inbox).unwrap();
+    let poller = Poller::new(settings, hooks, (inbox, watch::Sender::default())).unwrap();
     Running {
         ownership,
         events,

@@ -4,12 +4,15 @@
 //! ([`stage`]), publishes ([`feed`]), reads what came of it ([`mod@watch`]) and shows it ([`view`]).
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio_util::sync::CancellationToken;
 
 pub mod feed;
+mod promote;
 pub mod score;
 pub mod stage;
 pub mod view;
@@ -22,6 +25,7 @@ use crate::config::{Config, Environment};
 use crate::shutdown::{Task, TaskError, Tasks};
 use crate::telemetry::{self, Exposition};
 use feed::Published;
+use promote::Promotion;
 use stage::{Stage, Wanted};
 use view::View;
 use watch::{Watched, Watcher};
@@ -30,7 +34,7 @@ use watch::{Watched, Watcher};
 ///
 /// Publishes five days of traffic of three cells at a speed-up, forecasts every observation, and
 /// shows per cell the last value, the newest forecast and the error so far. Ends when everything is
-/// forecast. The broker is librdkafka's mock cluster, which has no real transactions: the worker runs
+/// forecast. Half-way another model is promoted over the first one. The broker is librdkafka's mock cluster, which has no real transactions: the worker runs
 /// at least once there. With --brokers it all happens on a real Kafka, exactly once.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -47,6 +51,10 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "14400")]
     speed: Speed,
 
+    /// Serve the first model to the end
+    #[arg(long)]
+    no_promotion: bool,
+
     /// Keep running when the data is forecast
     #[arg(long)]
     follow: bool,
@@ -57,7 +65,7 @@ pub(super) struct Arguments {
 
     /// Take the brokers and the security settings of a real Kafka from this configuration
     #[arg(short, long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
+    config: Option<PathBuf>,
 
     /// Partitions of the topics
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -95,6 +103,8 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<Ex
         partitions: usize::from(arguments.partitions),
         speed: arguments.speed,
         follow: arguments.follow,
+        package: (!arguments.no_promotion).then(|| stage.second_model()),
+        environment: environment.clone(),
         seen: Arc::clone(&seen),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -143,6 +153,9 @@ struct Beside {
     partitions: usize,
     speed: Speed,
     follow: bool,
+    /// The model that is promoted, if one is.
+    package: Option<PathBuf>,
+    environment: Environment,
     /// What the watcher saw, once it is done.
     seen: Arc<Mutex<Option<Watched>>>,
 }
@@ -159,6 +172,8 @@ impl Beside {
             partitions,
             speed,
             follow,
+            package,
+            environment,
             seen,
         } = self;
         let drain = tasks.drain_token();
@@ -177,6 +192,30 @@ impl Beside {
             }
         };
         tasks.spawn(Task::Publisher, publishing);
+        let (news, told) = mpsc::channel();
+        published
+            .promoted
+            .store(package.is_none(), Ordering::Release);
+        if let Some(package) = package {
+            let (config, published, stop) = (config.clone(), Arc::clone(&published), drain.clone());
+            let promoting = blocking(move || {
+                let promoted = promote::promote(&Promotion {
+                    config: &config,
+                    environment: &environment,
+                    package: &package,
+                    published: &published,
+                    news,
+                    stop: &stop,
+                });
+                promoted.map_err(|failure| failure.to_string())
+            });
+            let drain = drain.clone();
+            tasks.spawn(Task::Promoter, async move {
+                promoting.await?;
+                drain.cancelled().await;
+                Ok::<(), TaskError>(())
+            });
+        }
         tasks.spawn(Task::Watcher, async move {
             let stop = drain.clone();
             let watching = blocking(move || {
@@ -184,7 +223,7 @@ impl Beside {
                     &config,
                     &connection,
                     (partitions, follow),
-                    (&published, &stop),
+                    (&published, &stop, told),
                 )
             });
             let watched = watching.await?;
@@ -221,9 +260,9 @@ fn watch(
     config: &Config,
     connection: &Connection,
     (partitions, follow): (usize, bool),
-    (published, stop): (&Published, &CancellationToken),
+    (published, stop, news): (&Published, &CancellationToken, mpsc::Receiver<String>),
 ) -> Result<Watched, watch::WatchError> {
-    let mut view = View::default();
+    let mut view = View::new(news);
     let reader = Watcher::new(config, connection, partitions)?;
     let watched = reader.run(&mut view, published, (stop, follow));
     view.finish();

@@ -25,6 +25,8 @@ const WAITING_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Scores {
     series: BTreeMap<String, Series>,
+    /// Name and version of the models that forecast, in the order in which they came.
+    models: Vec<String>,
     forecasts: u64,
     repeated: u64,
 }
@@ -37,7 +39,8 @@ pub struct Series {
     /// Forecast values by the time that they are for.
     waiting: BTreeMap<i64, Vec<Waiting>>,
     waiting_count: usize,
-    errors: BTreeMap<(String, usize), Errors>,
+    /// By target, horizon and the number of the model.
+    errors: BTreeMap<(String, usize, usize), Errors>,
     newest: Option<Forecast>,
     forecasts: u64,
     source: Option<(i32, i64)>,
@@ -47,6 +50,8 @@ pub struct Series {
 struct Waiting {
     target: String,
     horizon: usize,
+    /// Number of the model.
+    model: usize,
     origin: i64,
     value: f64,
 }
@@ -56,6 +61,13 @@ struct Waiting {
 pub struct Errors {
     pub model: Sums,
     pub last_value: Sums,
+}
+
+impl Errors {
+    /// The model's mean absolute error over that of the last value.
+    pub fn ratio(self) -> f64 {
+        self.model.mean_absolute() / self.last_value.mean_absolute()
+    }
 }
 
 impl Scores {
@@ -79,6 +91,7 @@ impl Scores {
     /// Takes a forecast. One that repeats an earlier one, as at-least-once may bring, counts apart.
     pub fn forecast(&mut self, forecast: Forecast, features: &Features) {
         let source = (forecast.source.partition, forecast.source.offset);
+        let model = self.number_of(&forecast);
         let Some(series) = self.entry(&forecast.series) else {
             return;
         };
@@ -103,6 +116,7 @@ impl Scores {
                 let pair = Waiting {
                     target: target.name.clone(),
                     horizon,
+                    model,
                     origin: forecast.origin,
                     value: *value,
                 };
@@ -134,6 +148,20 @@ impl Scores {
         self.repeated
     }
 
+    /// Name and version of the models, by their numbers.
+    pub fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    fn number_of(&mut self, forecast: &Forecast) -> usize {
+        let name = format!("{} {}", forecast.model.name, forecast.model.version);
+        let known = self.models.iter().position(|other| *other == name);
+        known.unwrap_or_else(|| {
+            self.models.push(name);
+            self.models.len() - 1
+        })
+    }
+
     fn entry(&mut self, series: &str) -> Option<&mut Series> {
         if !self.series.contains_key(series) {
             if self.series.len() == SERIES_MAX {
@@ -159,15 +187,10 @@ impl Series {
         self.forecasts
     }
 
-    /// By target and horizon.
-    pub fn errors(&self) -> impl Iterator<Item = (&str, usize, Errors)> {
-        self.errors
-            .iter()
-            .map(|((target, horizon), errors)| (target.as_str(), *horizon, *errors))
-    }
-
-    pub fn error(&self, target: &str, horizon: usize) -> Option<Errors> {
-        self.errors.get(&(target.to_owned(), horizon)).copied()
+    /// Of one model, by its number.
+    pub fn error(&self, target: &str, horizon: usize, model: usize) -> Option<Errors> {
+        let key = (target.to_owned(), horizon, model);
+        self.errors.get(&key).copied()
     }
 
     fn wait(&mut self, time: i64, pair: Waiting) {
@@ -189,7 +212,7 @@ impl Series {
         if let (Some(actual), Some(last)) = (value(time), value(pair.origin)) {
             let errors = self
                 .errors
-                .entry((pair.target.clone(), pair.horizon))
+                .entry((pair.target.clone(), pair.horizon, pair.model))
                 .or_default();
             errors.model.add(pair.value - actual);
             errors.last_value.add(last - actual);
@@ -280,11 +303,11 @@ mod tests {
         for forecasts_first in [false, true] {
             let scores = scored(&values, &forecasts, forecasts_first);
             let (_, series) = scores.series().next().unwrap();
-            let errors = series.error("y", 1).unwrap();
+            let errors = series.error("y", 1, 0).unwrap();
             assert_eq!((errors.model.count(), errors.last_value.count()), (2, 2));
             assert!((errors.model.mean_absolute() - 1.0).abs() < 1e-12);
             assert!((errors.last_value.mean_absolute() - 2.5).abs() < 1e-12);
-            assert_eq!(series.error("y", 6), None);
+            assert_eq!(series.error("y", 6, 0), None);
             assert_eq!((scores.forecasts(), scores.repeated()), (4, 0));
         }
     }
@@ -297,7 +320,7 @@ mod tests {
         let (_, series) = scores.series().next().unwrap();
         let error = |horizon| {
             series
-                .error("y", horizon)
+                .error("y", horizon, 0)
                 .map(|errors| errors.model.mean_absolute())
         };
         assert_eq!(

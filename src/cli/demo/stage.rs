@@ -5,7 +5,7 @@
 //! out in a temporary folder, because a worker is configured with paths.
 
 use std::hash::BuildHasher;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
@@ -18,7 +18,10 @@ use crate::config::{Config, ConfigErrors, Environment, Topics};
 
 pub const SAMPLE: &[u8] = include_bytes!("../../../demo/sample.parquet");
 const MODEL: &[u8] = include_bytes!("../../../demo/last_value.onnx");
+const SECOND_MODEL: &[u8] = include_bytes!("../../../demo/gru.onnx");
 const OBSERVATION: &str = crate::cli::publish::BUILT_IN;
+
+const SECOND_MODEL_FILE: &str = "second.onnx";
 
 /// Where everything is. Dropping it ends the mock cluster and removes the files.
 pub struct Stage {
@@ -26,7 +29,7 @@ pub struct Stage {
     pub connection: Connection,
     /// Kept alive, and `None` on a real Kafka.
     pub embedded: Option<MockCluster<'static, DefaultProducerContext>>,
-    _files: TempDir,
+    files: TempDir,
 }
 
 impl std::fmt::Debug for Stage {
@@ -93,15 +96,23 @@ impl Stage {
             config,
             connection,
             embedded,
-            _files: files,
+            files,
         })
+    }
+}
+
+impl Stage {
+    /// The model that can be promoted.
+    pub fn second_model(&self) -> PathBuf {
+        self.files.path().join(SECOND_MODEL_FILE)
     }
 }
 
 fn lay_out(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir(folder.join("schemas"))?;
     std::fs::write(folder.join("schemas/observation.avsc"), OBSERVATION)?;
-    std::fs::write(folder.join("model.onnx"), MODEL)
+    std::fs::write(folder.join("model.onnx"), MODEL)?;
+    std::fs::write(folder.join(SECOND_MODEL_FILE), SECOND_MODEL)
 }
 
 fn configuration(
@@ -138,6 +149,8 @@ log_level = "{log_level}"
 observations = "{prefix}observations"
 forecasts = "{prefix}forecasts"
 dead_letters = "{prefix}foretell.dead-letters"
+control = "{prefix}foretell.control"
+status = "{prefix}foretell.status"
 
 [input]
 schema_folder = "schemas"
@@ -154,6 +167,9 @@ features = [
 [model]
 initial = "model.onnx"
 
+[promotion]
+file_roots = ["."]
+
 [commit]
 guarantee = "{guarantee}"
 
@@ -169,27 +185,23 @@ fn create_topics(
     names: &Topics,
     partitions: i32,
 ) -> Result<(), StageError> {
-    let Topics {
-        observations,
-        forecasts,
-        dead_letters,
-        control: _,
-    } = names;
-    if let Some(cluster) = embedded {
-        for topic in [observations, forecasts, dead_letters] {
-            cluster
-                .create_topic(topic, partitions, 1)
-                .map_err(StageError::Embedded)?;
-        }
-        return Ok(());
-    }
     // The sample is of 2018 and 2019: any retention by time would delete it at once.
     let wanted = NewTopics {
         partitions,
         replication: -1,
         retention_ms: -1,
     };
-    topics::create(connection, &[observations, forecasts, dead_letters], wanted)?;
+    let plans = topics::plans(names, wanted);
+    match embedded {
+        None => topics::create(connection, &plans).map(drop)?,
+        Some(cluster) => {
+            for plan in plans {
+                cluster
+                    .create_topic(plan.name, plan.partitions, 1)
+                    .map_err(StageError::Embedded)?;
+            }
+        }
+    }
     Ok(())
 }
 

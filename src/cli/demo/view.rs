@@ -2,16 +2,18 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use super::feed::Published;
-use super::score::{Features, HORIZONS, Scores, Series};
+use super::score::{Errors, Features, HORIZONS, Scores, Series};
 use super::watch::Watched;
 use crate::cli::output;
 use crate::cli::progress::{grouped, rate};
+use crate::cli::score::float;
 use crate::cli::tail::short;
 
 /// Distance of two drawings in place.
@@ -26,6 +28,8 @@ const LINES_MAX: usize = 20;
 pub struct View {
     place: Option<Place>,
     next: Instant,
+    /// Lines of others, to be shown at once.
+    news: Receiver<String>,
 }
 
 /// Lines that are renewed in place.
@@ -36,9 +40,9 @@ struct Place {
     series: Vec<ProgressBar>,
 }
 
-impl Default for View {
-    /// Lines in place on a terminal, plain ones elsewhere.
-    fn default() -> Self {
+impl View {
+    /// Lines in place on a terminal, plain ones elsewhere; and whatever comes in `news`.
+    pub fn new(news: Receiver<String>) -> Self {
         let place = io::stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
             let published = all.add(ProgressBar::new(0));
@@ -55,13 +59,13 @@ impl Default for View {
         Self {
             place,
             next: Instant::now(),
+            news,
         }
     }
-}
 
-impl View {
     /// Renews what is shown, if it is time to.
     pub fn show(&mut self, scores: &Scores, features: &Features, published: &Published) {
+        self.tell_news();
         let now = Instant::now();
         if now < self.next {
             return;
@@ -71,7 +75,7 @@ impl View {
         let lines = scores
             .series()
             .take(LINES_MAX)
-            .map(|(name, series)| line(name, series, features));
+            .map(|(name, series)| line(name, series, (features, scores.models())));
         if let Some(Place {
             all,
             published: bar,
@@ -105,8 +109,19 @@ impl View {
         }
     }
 
+    fn tell_news(&self) {
+        while let Ok(line) = self.news.try_recv() {
+            match &self.place {
+                // Nothing is lost if the terminal has gone.
+                Some(place) => drop(place.all.println(line)),
+                None => output::remark(line),
+            }
+        }
+    }
+
     /// Takes the lines away, so that what follows stands alone.
     pub fn finish(self) {
+        self.tell_news();
         if let Some(place) = self.place {
             // Nothing is lost if the terminal has gone.
             drop(place.all.clear());
@@ -115,7 +130,7 @@ impl View {
 }
 
 /// The newest forecast of a series' first target, the value it was made from, and the error so far.
-fn line(name: &str, series: &Series, features: &Features) -> String {
+fn line(name: &str, series: &Series, (features, models): (&Features, &[String])) -> String {
     let newest = series
         .newest()
         .and_then(|forecast| Some((forecast, forecast.targets.first()?)));
@@ -135,11 +150,13 @@ fn line(name: &str, series: &Series, features: &Features) -> String {
         .first()
         .map_or_else(String::new, |value| short(*value));
     let minutes = forecast.step_ms / 60_000;
-    let error = series
-        .error(&target.name, HORIZONS[0])
+    let name_of = format!("{} {}", forecast.model.name, forecast.model.version);
+    let model = models.iter().position(|known| *known == name_of);
+    let error = model
+        .and_then(|model| series.error(&target.name, HORIZONS[0], model))
         .map_or_else(String::new, |errors| {
             format!(
-                "  error so far {} (last value {})",
+                "  {name_of}: error so far {} (last value {})",
                 short(errors.model.mean_absolute()),
                 short(errors.last_value.mean_absolute())
             )
@@ -182,6 +199,40 @@ fn outcome(line: &str) -> Option<(String, u64)> {
     ))
 }
 
+/// The error of a model, and in brackets that of the last value.
+fn beside(errors: Errors) -> String {
+    let Errors { model, last_value } = errors;
+    let [model, last_value] = [model, last_value].map(|sums| short(sums.mean_absolute()));
+    format!("{model} ({last_value})")
+}
+
+/// How much each model's errors are above or below those of the last value, over all series and targets alike.
+fn averages(out: &mut impl Write, scores: &Scores) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nAgainst the last value, averaged over series and targets:"
+    )?;
+    for (number, model) in scores.models().iter().enumerate() {
+        write!(out, "{model:<39}")?;
+        for horizon in HORIZONS {
+            let pairs = scores.series().flat_map(|(_, series)| {
+                let targets = series.newest().map(|newest| &newest.targets);
+                let errors = targets.into_iter().flatten();
+                errors.filter_map(move |target| series.error(&target.name, horizon, number))
+            });
+            let ratios: Vec<f64> = pairs
+                .map(Errors::ratio)
+                .filter(|it| it.is_finite())
+                .collect();
+            let count = u64::try_from(ratios.len()).unwrap_or(u64::MAX);
+            let mean = ratios.iter().sum::<f64>() / float(count);
+            write!(out, " {:>20}", format!("{:+.1} %", (mean - 1.0) * 100.0))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
 /// The end of the demo: counts and errors.
 pub fn summary(out: &mut impl Write, watched: &Watched, outcomes: &Outcomes) -> io::Result<()> {
     let Watched {
@@ -213,9 +264,9 @@ pub fn summary(out: &mut impl Write, watched: &Watched, outcomes: &Outcomes) -> 
     }
     writeln!(
         out,
-        "\nMean absolute error, and in brackets that of the last value:"
+        "\nMean absolute error, and in brackets that of the last value for the same observations:"
     )?;
-    write!(out, "{:<12} {:<12}", "series", "target")?;
+    write!(out, "{:<12} {:<12} {:<14}", "series", "target", "model")?;
     for horizon in HORIZONS {
         write!(out, " {:>20}", format!("{horizon} ahead"))?;
     }
@@ -226,22 +277,20 @@ pub fn summary(out: &mut impl Write, watched: &Watched, outcomes: &Outcomes) -> 
             continue;
         };
         for target in &newest.targets {
-            write!(out, "{name:<12} {:<12}", target.name)?;
-            for horizon in HORIZONS {
-                let shown = series.error(&target.name, horizon).map_or_else(
-                    || "-".to_owned(),
-                    |errors| {
-                        format!(
-                            "{} ({})",
-                            short(errors.model.mean_absolute()),
-                            short(errors.last_value.mean_absolute())
-                        )
-                    },
-                );
-                write!(out, " {shown:>20}")?;
+            for (number, model) in scores.models().iter().enumerate() {
+                let all = HORIZONS.map(|ahead| series.error(&target.name, ahead, number));
+                if all.iter().all(Option::is_none) {
+                    continue;
+                }
+                write!(out, "{name:<12} {:<12} {model:<14}", target.name)?;
+                for errors in all {
+                    let shown = errors.map_or_else(|| "-".to_owned(), beside);
+                    write!(out, " {shown:>20}")?;
+                }
+                writeln!(out)?;
             }
-            writeln!(out)?;
         }
     }
+    averages(out, scores)?;
     out.flush()
 }

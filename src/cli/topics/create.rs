@@ -9,14 +9,16 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::cli::clients::{self, Connection, Troubles, Unreachable};
 use crate::cli::{ConfigFile, Failure, output};
 use crate::config::{Config, Environment, Topics};
+use crate::control::topic;
 
 /// How long the cluster may take to create topics.
 const CREATE_MAX: Duration = Duration::from_secs(15);
 
 /// Create the topics of a configuration
 ///
-/// Creates what is missing and leaves alone what is there. All get cleanup.policy=delete: windows
-/// are rebuilt from the records of a series, which compaction would remove.
+/// Creates what is missing and leaves alone what is there. Observations, forecasts and dead letters get
+/// cleanup.policy=delete: windows are rebuilt from the records of a series, which compaction would remove.
+/// The topics of commands and of what workers say have one partition, and settings of their own.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -25,7 +27,7 @@ pub(in crate::cli) struct CreateArguments {
     #[command(flatten)]
     config: ConfigFile,
 
-    /// Partitions of each topic; a series stays in one, so this bounds the number of workers
+    /// Partitions of each topic for data; a series stays in one, so this bounds the number of workers
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=10_000))]
     partitions: i32,
 
@@ -33,7 +35,7 @@ pub(in crate::cli) struct CreateArguments {
     #[arg(long, default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
     replication: i32,
 
-    /// Days that records are kept; -1 keeps them for ever
+    /// Days that data is kept; -1 keeps them for ever
     #[arg(long, value_name = "DAYS", default_value_t = 7, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=36_500))]
     retention: i64,
 }
@@ -70,13 +72,6 @@ pub enum Created {
 pub(super) fn run(arguments: &CreateArguments, environment: &Environment) -> Result<(), Failure> {
     let mut out = output::stdout();
     let config = Config::load(&arguments.config.path, environment)?;
-    let Topics {
-        observations,
-        forecasts,
-        dead_letters,
-        control: _,
-    } = &config.topics;
-    let names = [observations, forecasts, dead_letters];
     let wanted = NewTopics {
         partitions: arguments.partitions,
         replication: arguments.replication,
@@ -86,11 +81,14 @@ pub(super) fn run(arguments: &CreateArguments, environment: &Environment) -> Res
         },
     };
     let connection = Connection::configured(&config.kafka);
-    for (name, created) in names.iter().zip(create(&connection, &names, wanted)?) {
+    let plans = plans(&config.topics, wanted);
+    for (plan, created) in plans.iter().zip(create(&connection, &plans)?) {
+        let Plan {
+            name, partitions, ..
+        } = plan;
         match created {
-            Created::Now => {
-                writeln!(out, "{name}: created, {} partitions", wanted.partitions)?;
-            }
+            Created::Now if *partitions == 1 => writeln!(out, "{name}: created, 1 partition")?,
+            Created::Now => writeln!(out, "{name}: created, {partitions} partitions")?,
             Created::Before => writeln!(out, "{name}: is there already, left as it is")?,
         }
     }
@@ -98,12 +96,68 @@ pub(super) fn run(arguments: &CreateArguments, environment: &Environment) -> Res
     Ok(())
 }
 
+/// A topic that is to be there.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    pub name: &'a str,
+    pub partitions: i32,
+    replication: i32,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Plan<'_> {
+    fn topic(&self) -> NewTopic<'_> {
+        let replication = TopicReplication::Fixed(self.replication);
+        let topic = NewTopic::new(self.name, self.partitions, replication);
+        let settings = self.settings.iter();
+        settings.fold(topic, |topic, (name, value)| topic.set(name, value))
+    }
+}
+
+/// The topics of a configuration, those for data as `wanted`.
+pub fn plans(topics: &Topics, wanted: NewTopics) -> Vec<Plan<'_>> {
+    let Topics {
+        observations,
+        forecasts,
+        dead_letters,
+        control,
+        status,
+    } = topics;
+    let NewTopics {
+        partitions,
+        replication,
+        retention_ms,
+    } = wanted;
+    let data = [observations, forecasts, dead_letters].map(|name| Plan {
+        name,
+        partitions,
+        replication,
+        settings: vec![
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", retention_ms.to_string()),
+        ],
+    });
+    let one = |name, settings| Plan {
+        name,
+        partitions: 1,
+        replication,
+        settings,
+    };
+    let commands = topic::NEEDS.map(|need| (need.setting, need.wanted.to_owned()));
+    let control = control.as_deref().map(|name| one(name, commands.to_vec()));
+    let words = [
+        ("cleanup.policy", "compact,delete"),
+        ("retention.ms", "86400000"),
+        // A day's words of a fleet are few: without this they stay for a week, in one open segment.
+        ("segment.ms", "3600000"),
+    ];
+    let words = words.map(|(setting, value)| (setting, value.to_owned()));
+    let status = status.as_deref().map(|name| one(name, words.to_vec()));
+    data.into_iter().chain(control).chain(status).collect()
+}
+
 /// Creates the topics that are missing.
-pub fn create(
-    connection: &Connection,
-    names: &[&String],
-    wanted: NewTopics,
-) -> Result<Vec<Created>, CreateError> {
+pub fn create(connection: &Connection, plans: &[Plan<'_>]) -> Result<Vec<Created>, CreateError> {
     let troubles = Troubles::default();
     let admin: AdminClient<Troubles> = connection
         .client()
@@ -111,16 +165,7 @@ pub fn create(
         .map_err(Unreachable::Config)?;
     // First, so that an unreachable broker is told from one that refuses.
     clients::metadata(admin.inner(), (connection, &troubles), || {})?;
-    let retention = wanted.retention_ms.to_string();
-    let topics: Vec<_> = names
-        .iter()
-        .map(|name| {
-            let replication = TopicReplication::Fixed(wanted.replication);
-            NewTopic::new(name, wanted.partitions, replication)
-                .set("cleanup.policy", "delete")
-                .set("retention.ms", &retention)
-        })
-        .collect();
+    let topics: Vec<_> = plans.iter().map(Plan::topic).collect();
     let options = AdminOptions::new()
         .request_timeout(Some(CREATE_MAX))
         .operation_timeout(Some(CREATE_MAX));

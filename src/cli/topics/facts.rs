@@ -30,6 +30,10 @@ pub(super) enum Role {
     Observations,
     Forecasts,
     DeadLetters,
+    /// Commands to model slots.
+    Control,
+    /// What workers say of themselves.
+    Status,
 }
 
 /// One of the topics.
@@ -82,18 +86,27 @@ pub(super) fn gather(connection: &Connection, config: &Config) -> Result<Facts, 
     let (reader, troubles) = group_reader(connection, &config.kafka.group_id)?;
     let serve = || drop(reader.poll(clients::SERVE));
     let metadata = clients::metadata(reader.client(), (connection, &troubles), serve)?;
-    let mut topics = [
+    let control = config
+        .topics
+        .control
+        .iter()
+        .map(|name| (Role::Control, name));
+    let status = config.topics.status.iter().map(|name| (Role::Status, name));
+    let mut topics: Vec<_> = [
         (Role::Observations, &config.topics.observations),
         (Role::Forecasts, &config.topics.forecasts),
         (Role::DeadLetters, &config.topics.dead_letters),
     ]
+    .into_iter()
+    .chain(control)
+    .chain(status)
     .map(|(role, name)| TopicFacts {
         role,
         name: name.clone(),
         shape: shape(&metadata, name),
         settings: None,
     })
-    .to_vec();
+    .collect();
     let broker = metadata.brokers().first().map(MetadataBroker::id);
     let broker = tell_settings(connection, &mut topics, broker);
     let group = match topics.first().and_then(|topic| topic.shape) {

@@ -17,7 +17,7 @@ use clap::Subcommand;
 use super::Failure;
 use crate::config::Environment;
 
-pub use create::{CreateError, Created, NewTopics, create};
+pub use create::{CreateError, Created, NewTopics, Plan, create, plans};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -31,6 +32,7 @@ use super::raw_headers::wanted_headers;
 use super::settings::ConsumerSettings;
 use crate::domain::{Epoch, Offset, PartitionId, Timestamp, TopicId};
 use crate::permission::Refusals;
+use crate::telemetry::PartitionProgress;
 use crate::telemetry::metrics;
 
 /// Longest sleep in one poll when nothing arrives: bounds how long a command waits.
@@ -53,6 +55,7 @@ pub struct Poller {
     skips_gaps: bool,
     commands: Receiver<PollCommand>,
     feeds: BTreeMap<PartitionId, Feed>,
+    shown: watch::Sender<BTreeMap<PartitionId, PartitionProgress>>,
     gauges_at: Instant,
     polled_at: Instant,
     refusals: Refusals,
@@ -72,14 +75,18 @@ impl std::fmt::Debug for Poller {
 }
 
 impl Poller {
-    /// Creates the consumer; it joins the group when [`Poller::run`] subscribes.
+    /// Creates the consumer; it joins the group when [`Poller::run`] subscribes. How its partitions do is shown in
+    /// `shown`.
     ///
     /// # Errors
     /// When librdkafka refuses the configuration.
     pub fn new(
         settings: ConsumerSettings,
         hooks: Hooks,
-        commands: Receiver<PollCommand>,
+        (commands, shown): (
+            Receiver<PollCommand>,
+            watch::Sender<BTreeMap<PartitionId, PartitionProgress>>,
+        ),
     ) -> Result<Self, PollError> {
         let consumer: BaseConsumer<Hooks> = settings
             .configuration()
@@ -93,6 +100,7 @@ impl Poller {
             skips_gaps: settings.skips_gaps,
             commands,
             feeds: BTreeMap::new(),
+            shown,
             gauges_at: Instant::now(),
             polled_at: Instant::now(),
             refusals: Refusals::default(),
@@ -291,11 +299,15 @@ impl Poller {
 
     fn publish_gauges(&self) {
         let ends = self.consumer.context().log_ends();
+        let mut all = BTreeMap::new();
         for (partition, feed) in &self.feeds {
             let (records, bytes) = feed.depth();
             metrics::queue_depth(*partition, records, bytes);
-            metrics::progress(*partition, feed.progress(), ends.get(partition).copied());
+            let progress = feed.progress().look(ends.get(partition).copied());
+            metrics::progress(*partition, &progress, feed.progress().newest());
+            all.insert(*partition, progress);
         }
+        self.shown.send_replace(all);
         metrics::partitions_paused(self.feeds.values().filter(|feed| feed.is_paused()).count());
     }
 

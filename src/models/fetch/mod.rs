@@ -30,6 +30,7 @@ use self::web::Web;
 use crate::http_client::{self, Auth};
 
 pub use self::error::{FetchError, Problem};
+pub use self::uri::file_uri;
 
 /// Where packages may come from.
 #[derive(Clone)]

@@ -55,6 +55,11 @@ pub(super) fn parse(uri: &str) -> Result<Source, Problem> {
     }
 }
 
+/// The URI of a file by its absolute path; `None` of a relative one.
+pub fn file_uri(path: &std::path::Path) -> Option<String> {
+    Url::from_file_path(path).ok().map(String::from)
+}
+
 fn file(uri: &str) -> Result<Source, Problem> {
     let malformed = || Problem::malformed("say file:///path, the path absolute");
     if !uri.starts_with("file:///") {

@@ -181,7 +181,8 @@ impl Lane {
 
     async fn on_command(&mut self, command: LaneCommand) -> Result<(), LaneError> {
         match command {
-            LaneCommand::Serve(serving) => {
+            LaneCommand::Serve(mut serving) => {
+                serving.metadata();
                 debug!(partition = %serving.partition, position = %serving.position, "lane serves");
                 let now = Instant::now();
                 self.cutter.serve(serving.partition, serving.position, now);

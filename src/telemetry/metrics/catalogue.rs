@@ -13,6 +13,7 @@ pub(super) const HELD_DISCARDED: &str = "foretell_held_discarded_total";
 pub(super) const SERIES_EVICTED: &str = "foretell_series_evicted_total";
 pub(super) const COLLAPSE_ALARMS: &str = "foretell_collapse_alarms_total";
 pub(super) const LAG: &str = "foretell_lag_records";
+pub(super) const SERIES: &str = "foretell_series";
 pub(super) const COMMITTED: &str = "foretell_committed_offset";
 pub(super) const COMMITTED_TIME: &str = "foretell_committed_record_timestamp_seconds";
 pub(super) const QUEUE_RECORDS: &str = "foretell_queue_records";
@@ -130,7 +131,7 @@ const fn seconds_of(name: &'static str, buckets: &'static [f64], help: &'static 
 }
 
 /// Every metric there is.
-pub const ALL: [Metric; 48] = [
+pub const ALL: [Metric; 49] = [
     counter_of(
         RECORDS,
         &["outcome", "reason"],
@@ -167,6 +168,7 @@ pub const ALL: [Metric; 48] = [
         &["partition"],
         "Offsets from the committed one to the last stable one: what can be read and is not committed",
     ),
+    gauge_of(SERIES, &["partition"], "Series in the windows"),
     gauge_of(
         COMMITTED,
         &["partition"],

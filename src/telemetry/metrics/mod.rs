@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use super::Progress;
-use crate::domain::{DeadLetterReason, Outcome, OutcomeCounts, PartitionId};
+use super::PartitionProgress;
+use crate::domain::{DeadLetterReason, Outcome, OutcomeCounts, PartitionId, Timestamp};
 
 pub(super) use catalogue::histograms;
 pub use catalogue::{ALL, Kind, Metric};
@@ -36,7 +36,7 @@ use catalogue::{
     HELD_DISCARDED, INFER, LAG, LANE_BUSY, LANE_ROUND_AGE, MISPLACED, MODEL, MODEL_HOLDS, PANICS,
     PARTITIONS, PAUSED, POLL_GAP, QUEUE_BYTES, QUEUE_RECORDS, RECORDS, REGISTRY_REQUESTS,
     REGISTRY_SECONDS, REPLAY_RECORDS, REPLAY_SECONDS, RESTORE_ATTEMPTS, RESTORE_SECONDS,
-    RUNS_STOPPED, SCHEMA_HOLDS, SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME,
+    RUNS_STOPPED, SCHEMA_HOLDS, SERIES, SERIES_EVICTED, SNAPSHOT_BYTES, SNAPSHOT_TIME,
 };
 
 /// How the checksum of a replayed partition compared with the committed one.
@@ -160,19 +160,21 @@ pub fn committed(outcomes: &OutcomeCounts) {
     counter!(FORECASTS).increment(outcomes.get(Outcome::Forecast));
 }
 
-/// How far a partition is committed, and how far that is from `log_end`, the last stable offset, once
-/// the client knows it.
-pub fn progress(partition: PartitionId, progress: &Progress, log_end: Option<i64>) {
-    let committed = progress.committed();
+/// How a partition does, and the record timestamp of its newest committed record.
+pub fn progress(partition: PartitionId, progress: &PartitionProgress, newest: Option<Timestamp>) {
+    let PartitionProgress {
+        committed,
+        lag,
+        series,
+        is_partial: _,
+    } = *progress;
     gauge!(COMMITTED, "partition" => partition.to_string()).set(number(committed));
-    if let Some(newest) = progress.newest() {
+    gauge!(SERIES, "partition" => partition.to_string()).set(number(series));
+    if let Some(newest) = newest {
         gauge!(COMMITTED_TIME, "partition" => partition.to_string())
             .set(number(newest.0) / MILLIS_PER_SECOND);
     }
-    if let Some(end) = log_end {
-        // Offsets have holes, so this bounds the records that wait; it does not count them. The end is
-        // some seconds old: what was committed meanwhile must not make it negative.
-        let lag = end.saturating_sub(committed).max(0);
+    if let Some(lag) = lag {
         gauge!(LAG, "partition" => partition.to_string()).set(number(lag));
     }
 }
@@ -204,6 +206,7 @@ pub fn partition_gone(partition: PartitionId) {
         COMMITTED,
         COMMITTED_TIME,
         LAG,
+        SERIES,
         QUEUE_RECORDS,
         QUEUE_BYTES,
         SNAPSHOT_TIME,
@@ -354,8 +357,8 @@ fn number(count: impl TryInto<u64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{NextOffset, Rejection, Timestamp};
-    use crate::telemetry::Exposition;
+    use crate::domain::{NextOffset, Rejection};
+    use crate::telemetry::{Exposition, Progress};
 
     const PARTITION: PartitionId = PartitionId(5);
 
@@ -373,9 +376,10 @@ mod tests {
         };
         committed(&counts);
         let state = Progress::at(NextOffset::ZERO);
-        progress(PARTITION, &state, None);
+        state.keeps(3, true);
+        progress(PARTITION, &state.look(None), None);
         state.advance(NextOffset::new(31).unwrap(), Some(Timestamp(1_500)));
-        progress(PARTITION, &state, Some(42));
+        progress(PARTITION, &state.look(Some(42)), state.newest());
         queue_depth(PARTITION, 17, 19);
         polled(took);
         roster(1, 2);
@@ -439,6 +443,7 @@ mod tests {
             "foretell_committed_offset{partition=\"5\"} 31",
             "foretell_committed_record_timestamp_seconds{partition=\"5\"} 1.5",
             "foretell_lag_records{partition=\"5\"} 11",
+            "foretell_series{partition=\"5\"} 3",
             "foretell_queue_bytes{partition=\"5\"} 19",
             "foretell_transactions_total{result=\"committed\"} 1",
             "foretell_transactions_total{result=\"indefinite\"} 0",

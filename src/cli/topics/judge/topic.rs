@@ -3,6 +3,7 @@
 use super::{Findings, Role, Settings, TopicFacts, millis, millis_of, number};
 use crate::cli::config_check::kept_least;
 use crate::config::{Config, format_size};
+use crate::control::topic::{self as needs, Need};
 use crate::infer::Contract;
 use crate::produce::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -53,6 +54,18 @@ pub(super) fn judge(
             let what = Some((dead_letter_bytes(), "a dead letter of a large observation"));
             output((name, what), settings, config, findings);
         }
+        Role::Control => {
+            one_partition(
+                (name, partitions),
+                "commands of several have no order",
+                findings,
+            );
+            control(name, settings, config, findings);
+        }
+        Role::Status => {
+            one_partition((name, partitions), "the others are not read", findings);
+            status(name, settings, findings);
+        }
     }
     let kept = match number(settings, "retention.ms") {
         Some(kept) if kept < 0 => ", kept for ever".to_owned(),
@@ -66,6 +79,41 @@ pub(super) fn judge(
     );
 }
 
+fn one_partition((name, found): (&str, i32), why: &str, findings: &mut Findings) {
+    if found != 1 {
+        let text = format!("has {found} partitions and must have one: {why}; name another topic");
+        findings.error(name, text);
+    }
+}
+
+/// The log of commands.
+fn control(name: &str, settings: &Settings, config: &Config, findings: &mut Findings) {
+    let is_signed = !config.control.keys.is_empty();
+    for (need, found) in needs::unmet(is_signed, |setting| settings.get(setting).cloned()) {
+        let Need {
+            setting,
+            wanted,
+            why,
+            of_signed: _,
+        } = need;
+        let text = format!("{setting}={found} and must be {wanted}: {why}");
+        findings.error(name, text);
+    }
+}
+
+/// The newest word of each worker.
+fn status(name: &str, settings: &Settings, findings: &mut Findings) {
+    let policy = settings.get("cleanup.policy");
+    let has = |word| policy.is_none_or(|policy| policy.split(',').any(|it| it.trim() == word));
+    if !has("compact") || !has("delete") {
+        let text = format!(
+            "cleanup.policy={}: set it to compact,delete, so that it holds one record of each worker, and none of those that are gone",
+            policy.map_or("", String::as_str)
+        );
+        findings.warning(name, text);
+    }
+}
+
 fn compaction(topic: &TopicFacts, settings: &Settings, findings: &mut Findings) {
     let Some(policy) = settings.get("cleanup.policy") else {
         return;
@@ -77,6 +125,7 @@ fn compaction(topic: &TopicFacts, settings: &Settings, findings: &mut Findings) 
         Role::Observations => "compaction removes the observations that windows are rebuilt from",
         Role::Forecasts => "compaction keeps one forecast of each series and drops the others",
         Role::DeadLetters => "compaction keeps one dead letter of each key and drops the others",
+        Role::Control | Role::Status => return,
     };
     let text = format!("cleanup.policy={policy}: {consequence}; set it to delete");
     findings.error(&topic.name, text);

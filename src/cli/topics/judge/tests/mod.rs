@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
+mod standing;
+
 use super::topic::forecast_bytes;
 use super::*;
-use crate::app;
 use crate::cli::findings::Weight::{Error, Note, Warning};
 use crate::cli::findings::tests::{assert_found, assert_quiet};
-use crate::cli::topics::facts::{CommittedAt, Shape, Standing};
+use crate::cli::topics::facts::Shape;
 use crate::config::Environment;
 use crate::domain::{
-    CommitMetadata, Forecast, ModelName, NextOffset, Offset, PartitionId, Quantile, RebuildPoint,
-    Source, Target, Timestamp, TopicId, Verdicts,
+    Forecast, ModelName, Offset, PartitionId, Quantile, Source, Target, Timestamp,
 };
 use crate::infer::Package;
 use crate::produce::{ForecastEncoder, ForecastFormat};
-use crate::window::FOLD_VERSION;
 
 /// Windows of 67 slots of 2 m, so 134 m, and series that idle for 268 m.
 fn config(more: &str) -> Config {
@@ -46,12 +45,21 @@ fn topic(role: Role, changes: &[(&str, &str)]) -> TopicFacts {
         ("message.timestamp.after.max.ms", "3600000"),
         ("message.timestamp.before.max.ms", "9223372036854775807"),
     ]);
+    if role == Role::Control {
+        found.extend(settings(&[("message.timestamp.type", "LogAppendTime")]));
+    }
+    if role == Role::Status {
+        found.extend(settings(&[("cleanup.policy", "compact,delete")]));
+    }
     found.extend(settings(changes));
     TopicFacts {
         role,
         name: "t".to_owned(),
         shape: Some(Shape {
-            partitions: 4,
+            partitions: match role {
+                Role::Observations | Role::Forecasts | Role::DeadLetters => 4,
+                Role::Control | Role::Status => 1,
+            },
             replicas: 3,
         }),
         settings: Some(found),
@@ -104,6 +112,10 @@ forecasts     compression.type=gzip                    warning  compression.type
 forecasts     min.insync.replicas=4                    error    nothing can be written
 forecasts     min.insync.replicas=3                    warning  whenever one broker does; set it to 2
 dead letters  min.insync.replicas=1                    warning  is lost with it
+control       cleanup.policy=compact                   error    what a bad record hides
+control       retention.ms=604800000                   error    a restart folds all of it
+status        cleanup.policy=delete                    warning  holds one record of each worker
+status        cleanup.policy=compact                   warning  so that it holds one record of each
 ";
 
 #[test]
@@ -118,6 +130,8 @@ fn every_setting_that_does_not_fit_is_found_by_itself() {
             "observations" => Role::Observations,
             "forecasts" => Role::Forecasts,
             "dead letters" => Role::DeadLetters,
+            "control" => Role::Control,
+            "status" => Role::Status,
             _ => panic!("{line}"),
         };
         let expected = match weight {
@@ -132,6 +146,32 @@ fn every_setting_that_does_not_fit_is_found_by_itself() {
         let loud = findings.count(Error) + findings.count(Warning);
         assert_eq!(loud, usize::from(expected != Note), "{findings:?}");
     }
+}
+
+#[test]
+fn commands_and_words_of_workers_have_one_partition() {
+    for (role, why) in [
+        (Role::Control, "have no order"),
+        (Role::Status, "are not read"),
+    ] {
+        let mut several = topic(role, &[]);
+        several.shape = several.shape.map(|shape| Shape {
+            partitions: 4,
+            ..shape
+        });
+        assert_found(
+            &judged(&several, ""),
+            Error,
+            "t",
+            &["has 4 partitions", why],
+        );
+        assert_quiet(&judged(&topic(role, &[]), ""));
+    }
+    let unsigned = [("message.timestamp.type", "CreateTime")];
+    assert_quiet(&judged(&topic(Role::Control, &unsigned), ""));
+    let keys = "[control.keys]\nops = { public = \"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\", from = \"2026-01-01T00:00:00Z\" }";
+    let signed = judged(&topic(Role::Control, &unsigned), keys);
+    assert_found(&signed, Error, "t", &["must be LogAppendTime"]);
 }
 
 #[test]
@@ -233,100 +273,6 @@ fn limits_of_the_brokers_are_met_before_the_worker_meets_them() {
     let mut silent = Findings::default();
     broker(None, &config(""), &mut silent);
     assert_found(&silent, Note, "broker", &["unchecked"]);
-}
-
-/// A group that stands at offset 50 of [10, 60), proven under `config_hash`.
-fn standing(config_hash: u64) -> Standing {
-    let at = |offset| NextOffset::new(offset).unwrap();
-    Standing {
-        partition: 3,
-        log_start: 10,
-        log_end: 60,
-        topic_id: TopicId::new([1; TopicId::BYTES]),
-        committed: Some(CommittedAt {
-            offset: 50,
-            metadata: Ok(CommitMetadata {
-                fold_version: FOLD_VERSION,
-                config_hash,
-                start: at(0),
-                rebuild: RebuildPoint {
-                    offset: at(20),
-                    stream_time: None,
-                },
-                stream_time: None,
-                checksum: 0,
-                whole_from: at(0),
-                verdicts: Verdicts::default(),
-                topic_id: TopicId::new([1; TopicId::BYTES]),
-            }),
-        }),
-    }
-}
-
-#[test]
-fn a_group_that_could_not_go_on_is_told_before_it_tries() {
-    let config = config("");
-    let hash = app::fold_hash(&config).unwrap();
-    let judged = |standing: Standing| {
-        let mut findings = Findings::default();
-        group::judge(&Ok(vec![standing]), &config, &mut findings);
-        findings
-    };
-    let fine = judged(standing(hash));
-    assert_quiet(&fine);
-    assert_found(&fine, Note, "group foretell", &["10 offsets behind"]);
-    for (log, part) in [
-        ((55, 60), "outside of the log [55, 60]"),
-        ((10, 40), "outside"),
-    ] {
-        let mut gone = standing(hash);
-        (gone.log_start, gone.log_end) = log;
-        let parts = [part, "--reset-offsets"];
-        assert_found(&judged(gone), Error, "partition 3", &parts);
-    }
-    let mut anew = standing(hash);
-    anew.topic_id = TopicId::new([2; TopicId::BYTES]);
-    let parts = ["made anew", "AQEBAQEBAQEBAQEBAQEBAQ", "kafka.group_id"];
-    assert_found(&judged(anew), Error, "partition 3", &parts);
-    let mut untold = standing(hash);
-    untold.topic_id = None;
-    assert_quiet(&judged(untold));
-    let mut cut = standing(hash);
-    cut.log_start = 30;
-    assert_found(
-        &judged(cut),
-        Warning,
-        "partition 3",
-        &["offset 20, the log now at 30"],
-    );
-    assert_found(
-        &judged(standing(!hash)),
-        Warning,
-        "partition 3",
-        &["another [window]"],
-    );
-    let mut foreign = standing(hash);
-    foreign.committed = Some(CommittedAt {
-        offset: 50,
-        metadata: CommitMetadata::decode(""),
-    });
-    assert_found(
-        &judged(foreign),
-        Warning,
-        "partition 3",
-        &["has no metadata", "start of the log"],
-    );
-    let mut first = standing(hash);
-    first.committed = None;
-    assert_found(
-        &judged(first),
-        Note,
-        "group",
-        &["1 of 1 partitions have no committed offset"],
-    );
-    let mut findings = Findings::default();
-    group::judge(&Err("refused".to_owned()), &config, &mut findings);
-    assert_found(&findings, Warning, "group", &["refused", "DESCRIBE"]);
 }
 
 /// The estimate bounds what the encoder writes of the longest names and numbers, and not by much.

@@ -2,7 +2,8 @@
 //!
 //! A [`Job`] is what workers of one group share; [`Job::start`] starts one of them.
 
-use std::fmt::Write as _;
+mod config;
+
 use std::fs;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
@@ -17,7 +18,7 @@ pub use crate::binary::binary;
 use crate::binary::binary_with_bugs;
 use crate::cluster::{Cluster, Progress};
 use crate::kafka::bind;
-use crate::observation::{FEATURES, Observations};
+use crate::observation::Observations;
 use crate::process::{Process, Signal, limited};
 use crate::scratch;
 use crate::tools::in_repository;
@@ -184,6 +185,16 @@ impl Job {
         format!("{}-dead-letters", self.name)
     }
 
+    /// The topic of commands, which whoever wants one creates; see [`crate::fleet::obeying`].
+    pub fn control(&self) -> String {
+        format!("{}-control", self.name)
+    }
+
+    /// The topic of what workers say of themselves, likewise.
+    pub fn status(&self) -> String {
+        format!("{}-status", self.name)
+    }
+
     /// The input topic.
     pub fn observations(&self) -> &str {
         &self.observations
@@ -246,67 +257,6 @@ impl Job {
         foretell.args(command).arg("-c").arg(config);
         foretell.envs(self.overrides.iter().map(|(name, value)| (name, value)));
         Ok(foretell)
-    }
-
-    fn config(&self, id: &str, port: u16) -> Result<String> {
-        let schemas = self.schemas.display();
-        let mut registry = String::new();
-        let mut output = None;
-        let (wire_format, schema) = match &self.wire_format {
-            WireFormat::SingleObject => ("single_object", format!("schema_folder = \"{schemas}\"")),
-            WireFormat::Datum => ("datum", format!("schema = \"{schemas}/cell_load.avsc\"")),
-            WireFormat::Confluent(url) | WireFormat::ConfluentInput(url) => {
-                if let WireFormat::ConfluentInput(_) = &self.wire_format {
-                    output = Some("single_object");
-                }
-                registry = format!("[registry]\nurls = [\"{url}\"]");
-                ("confluent", String::new())
-            }
-        };
-        let features: Vec<String> = FEATURES.iter().map(|name| format!("{name:?}")).collect();
-        let mut text = String::new();
-        write!(
-            text,
-            r#"
-[kafka]
-brokers = {brokers:?}
-group_id = {group:?}
-session_timeout = "6s"
-[worker]
-id = {id:?}
-lanes = 1
-[topics]
-observations = {observations:?}
-forecasts = {forecasts:?}
-dead_letters = {dead_letters:?}
-[input]
-wire_format = "{wire_format}"
-{schema}
-series_field = "series"
-time_field = "time"
-[window]
-step = "2m"
-length = {WINDOW}
-gap_max = {GAP_MAX}
-features = [{features}]
-[model]
-initial = "{model}"
-[forecast]
-wire_format = "{output}"
-[admin]
-listen = "127.0.0.1:{port}"
-{registry}
-"#,
-            brokers = self.brokers.split(',').collect::<Vec<_>>(),
-            group = self.name,
-            observations = self.observations,
-            forecasts = self.forecasts(),
-            dead_letters = self.dead_letters(),
-            features = features.join(", "),
-            model = self.model.display(),
-            output = output.unwrap_or(wire_format),
-        )?;
-        Ok(text)
     }
 }
 
