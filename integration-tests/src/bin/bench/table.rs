@@ -127,17 +127,24 @@ const RATES: [Row; 7] = [
     }),
 ];
 
-#[derive(Clone, Copy)]
-enum Goal {
+/// What a figure should be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
 }
 
 impl Goal {
-    fn is_met(self, ratio: f64) -> bool {
+    /// The goal, and whether the figure is there.
+    pub(crate) fn judged(self, figure: f64) -> String {
+        let verdict = if self.is_met(figure) { "met" } else { "MISSED" };
+        format!("goal {self}: {verdict}")
+    }
+
+    fn is_met(self, figure: f64) -> bool {
         match self {
-            Self::AtMost(most) => ratio <= most,
-            Self::AtLeast(least) => ratio >= least,
+            Self::AtMost(most) => figure <= most,
+            Self::AtLeast(least) => figure >= least,
         }
     }
 }
@@ -146,6 +153,7 @@ impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtMost(most) => write!(f, "<= {most:.2}"),
+            Self::AtLeast(least) if *least >= 1_000.0 => write!(f, ">= {least:.0}"),
             Self::AtLeast(least) => write!(f, ">= {least:.2}"),
         }
     }
@@ -253,8 +261,7 @@ impl Table {
             let (Some(line), Some(middle)) = (self.line(name, value, 2), self.median(value)) else {
                 continue;
             };
-            let verdict = if goal.is_met(middle) { "met" } else { "MISSED" };
-            lines.push(format!("{line}   goal {goal}: {verdict}"));
+            lines.push(format!("{line}   {}", goal.judged(middle)));
         }
         Ok(lines.join("\n"))
     }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use integration_tests::worker::{GAP_MAX, WINDOW};
 
 use super::{PARTITIONS, SERIES};
-use crate::table::ratio;
+use crate::table::{Goal, ratio};
 
 /// Processor time of two cores from one snapshot of a partition to its next, by the goal.
 const CPU_BETWEEN_SNAPSHOTS: Duration = Duration::from_mins(2);
+
+/// A name, what was measured, and what it should be.
+type Row = (&'static str, f64, Option<Goal>);
 
 /// From the start of a process.
 pub(super) struct Away {
@@ -43,69 +46,68 @@ impl Found {
         println!(
             "{SERIES} series of {slots} x 11 in {PARTITIONS} partitions, {millions:.0} MB of values"
         );
-        let of_values = |bytes| ratio(bytes, values);
-        line(
-            "memory / values, backlog worked off",
-            of_values(self.filled),
-            "",
-        );
-        line(
-            "the same, snapshots, 10,000 rows/s",
-            of_values(self.steady),
-            "<= 1.30",
-        );
-        line(
-            "the same with one partition",
-            of_values(self.alone),
-            "<= 1.30",
-        );
-        line(
-            "the same, snapshots, 100,000 rows at once",
-            of_values(self.at_once),
-            "",
-        );
-        line("longest pause by a snapshot, s, at most", self.pause, "");
-        let cpu = self.snapshots.as_secs_f64();
-        line("CPU of a snapshot of each partition, s", cpu, "");
-        let share = cpu / CPU_BETWEEN_SNAPSHOTS.as_secs_f64();
-        line("the same every 60 s / two cores", share, "<= 0.03");
-        let seconds = Duration::as_secs_f64;
-        line(
-            "restart to first forecast, snapshot, s",
-            seconds(&self.snapshot.first),
-            "<= 3.00",
-        );
-        line(
-            "restart to all partitions, snapshot, s",
-            seconds(&self.snapshot.all),
-            "",
-        );
-        line(
-            "restart to first forecast, replay, s",
-            seconds(&self.replay.first),
-            "",
-        );
-        line(
-            "restart to all partitions, replay, s",
-            seconds(&self.replay.all),
-            "",
-        );
-        let rate = self.replay.replayed / seconds(&self.replay.all);
-        line("replayed rows/s, from the start on", rate, ">= 500000");
-        line(
-            "SIGTERM to forecasts of its partitions, s",
-            seconds(&self.graceful),
-            "<= 3.00",
-        );
-        line(
-            "kill -9 to forecasts of its partitions, s",
-            seconds(&self.killed),
-            "<= 13.00",
-        );
+        for (name, figure, goal) in self.rows(values) {
+            let judged = goal.map_or(String::new(), |goal| goal.judged(figure));
+            println!("{name:<45} {figure:>12.3}   {judged}");
+        }
     }
-}
 
-#[expect(clippy::print_stdout, reason = "a command line tool")]
-fn line(name: &str, value: f64, goal: &str) {
-    println!("{name:<45} {value:>12.3}   {goal}");
+    fn rows(&self, values: u64) -> [Row; 14] {
+        let of_values = |bytes| ratio(bytes, values);
+        let seconds = Duration::as_secs_f64;
+        let at_most = |most| Some(Goal::AtMost(most));
+        let cpu = seconds(&self.snapshots);
+        let cpu_share = cpu / seconds(&CPU_BETWEEN_SNAPSHOTS);
+        let (first, all) = (seconds(&self.snapshot.first), seconds(&self.snapshot.all));
+        let replay = (seconds(&self.replay.first), seconds(&self.replay.all));
+        let rate = self.replay.replayed / replay.1;
+        [
+            (
+                "memory / values, backlog worked off",
+                of_values(self.filled),
+                None,
+            ),
+            (
+                "the same, snapshots, 10,000 rows/s",
+                of_values(self.steady),
+                at_most(1.3),
+            ),
+            (
+                "the same with one partition",
+                of_values(self.alone),
+                at_most(1.3),
+            ),
+            (
+                "the same, snapshots, 100,000 rows at once",
+                of_values(self.at_once),
+                None,
+            ),
+            ("longest pause by a snapshot, s, at most", self.pause, None),
+            ("CPU of a snapshot of each partition, s", cpu, None),
+            ("the same every 60 s / two cores", cpu_share, at_most(0.03)),
+            (
+                "restart to first forecast, snapshot, s",
+                first,
+                at_most(3.0),
+            ),
+            ("restart to all partitions, snapshot, s", all, None),
+            ("restart to first forecast, replay, s", replay.0, None),
+            ("restart to all partitions, replay, s", replay.1, None),
+            (
+                "replayed rows/s, from the start on",
+                rate,
+                Some(Goal::AtLeast(500_000.0)),
+            ),
+            (
+                "SIGTERM to forecasts of its partitions, s",
+                seconds(&self.graceful),
+                at_most(3.0),
+            ),
+            (
+                "kill -9 to forecasts of its partitions, s",
+                seconds(&self.killed),
+                at_most(13.0),
+            ),
+        ]
+    }
 }
