@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -65,34 +66,41 @@ impl Progress {
     }
 
     fn ask_committed(&self, partition: i32) -> Result<Option<i64>> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&self.topic, partition);
-        let committed = self.consumer.committed_offsets(list, ANSWER)?;
-        let elements = committed.elements();
-        let element = elements.first().context("no answer")?;
-        element.error()?;
-        Ok(match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            Offset::Beginning
-            | Offset::End
-            | Offset::Stored
-            | Offset::Invalid
-            | Offset::OffsetTail(_) => None,
+        self.ask_of(partition, |element| {
+            Ok(match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            })
         })
     }
 
     /// What is committed in one partition.
     pub fn commit_of(&self, partition: i32) -> Result<Commit> {
+        self.ask_of(partition, |element| {
+            Ok(Commit {
+                offset: element.offset().to_raw().context("nothing is committed")?,
+                metadata: element.metadata().to_owned(),
+            })
+        })
+    }
+
+    /// Asks what is committed in one partition, and reads the answer.
+    fn ask_of<T>(
+        &self,
+        partition: i32,
+        read: impl FnOnce(&TopicPartitionListElem<'_>) -> Result<T>,
+    ) -> Result<T> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, partition);
         let committed = self.consumer.committed_offsets(list, ANSWER)?;
         let elements = committed.elements();
         let element = elements.first().context("no answer")?;
         element.error()?;
-        Ok(Commit {
-            offset: element.offset().to_raw().context("nothing is committed")?,
-            metadata: element.metadata().to_owned(),
-        })
+        read(element)
     }
 
     /// Commits for the group, as a tool for operators does: once it has no member any more.
