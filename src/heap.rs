@@ -3,6 +3,9 @@
 //! A backlog passes through buffers of librdkafka and of ours that are gone once it is worked off. The C
 //! library keeps what they were made of, spread over the heaps of all threads: with 100,000 series a quarter of
 //! the process (docs/benchmarks.md). Other allocators were no better, as windows are of sizes that they round up.
+//!
+//! `malloc_trim` looks through all of a heap but its top, the free end that it grows at. How large that may become
+//! is a bound of its own, which the C library raises to 64 MiB a heap when a large buffer is freed.
 
 use std::convert::Infallible;
 use std::fs;
@@ -12,8 +15,15 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+/// What a heap may keep free at its top.
+const TOP_BYTES: i32 = 1 << 20;
+
+/// Buffers from this size on are no part of a heap: once freed they are the system's. What a fetch brings and a piece
+/// of a snapshot are smaller, as such a buffer costs a call and its pages each time.
+const APART_BYTES: i32 = 1 << 20;
+
 /// How often it is looked how large the process is.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How much the process may grow before its heap is looked through: a share of what it was after the last
 /// time, and so many bytes.
@@ -21,7 +31,7 @@ const GROWTH: (usize, usize) = (128, 4 << 20);
 
 /// After so many looks the heap is looked through though the process has not grown: what was in use the last time may
 /// be free by now, and what has come since may not be the heap's.
-const LOOKS_MAX: u32 = 6;
+const LOOKS_MAX: u32 = 15;
 
 /// How large the process was after its heap had been looked through, and how often it was looked at since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +46,11 @@ impl Trimmed {
         let (share, bytes) = GROWTH;
         resident > self.resident + self.resident / share + bytes || self.looks >= LOOKS_MAX
     }
+}
+
+/// Has heaps give back what they keep free beyond little. For the start of a process, before it has threads.
+pub fn bound_tops() {
+    bound(TOP_BYTES, APART_BYTES);
 }
 
 /// Looks at the size of the process until `drain`, and gives back what the heap does not use when it has
@@ -104,9 +119,31 @@ fn trim() {
     let _whether_any_was_released = malloc_trim(0);
 }
 
+#[cfg(target_env = "gnu")]
+fn bound(top_bytes: i32, apart_bytes: i32) {
+    use std::ffi::c_int;
+
+    #[expect(unsafe_code, reason = "std has no way to tell the allocator")]
+    unsafe extern "C" {
+        // Safe to call: it takes the main heap's lock, and changes numbers that each call of the allocator reads.
+        safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    }
+    // As in malloc.h. Setting either ends the raising of both.
+    const TRIM_THRESHOLD: c_int = -1;
+    const MMAP_THRESHOLD: c_int = -3;
+    let _known_to_every_release = [
+        mallopt(TRIM_THRESHOLD, top_bytes),
+        mallopt(MMAP_THRESHOLD, apart_bytes),
+    ];
+}
+
 /// Other C libraries keep little or have no such call.
 #[cfg(not(target_env = "gnu"))]
 fn trim() {}
+
+/// The same.
+#[cfg(not(target_env = "gnu"))]
+fn bound(_top_bytes: i32, _apart_bytes: i32) {}
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,7 @@ pub(super) struct Arguments {
 const GRACE_MARGIN: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Result<ExitCode, Failure> {
+    heap::bound_tops();
     let config = Config::load(&arguments.config.path, environment)?;
     let format = match config.worker.log_format {
         LogFormat::Human => telemetry::Format::Human,
