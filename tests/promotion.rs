@@ -192,6 +192,30 @@ fn the_previous_package_and_the_newest_staged_ones_stay_and_others_go() {
     assert_eq!(warm, expected);
 }
 
+#[test]
+fn packages_that_are_refused_keep_no_other_one_from_being_warm() {
+    let mut rig = Rig::new();
+    let good = rig.stage(1);
+    let mut bad = Vec::new();
+    for n in 2..=20 {
+        bad.push(rig.stage(n));
+    }
+    // Whatever is asked for is refused, but the oldest one.
+    while let Action::Load { digest: asked, .. } = rig.core.next(rig.now) {
+        let n = (1..=20).find(|n| digest(*n) == asked).unwrap();
+        let result = if n == 1 {
+            Ok(known(1))
+        } else {
+            Err(failure(false))
+        };
+        rig.load(n, result);
+    }
+    assert_eq!(rig.state(&good).0, CommandState::Warm);
+    for command in bad {
+        assert_eq!(rig.state(&command).0, CommandState::Refused);
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Happening {
     Stage(u8),

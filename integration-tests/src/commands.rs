@@ -35,6 +35,11 @@ impl Commands {
     pub fn new(cluster: &Cluster, topic: &str) -> Result<Self> {
         let by_the_broker = ("message.timestamp.type", "LogAppendTime");
         cluster.create_topic_with(topic, 1, by_the_broker)?;
+        Self::of(cluster, topic)
+    }
+
+    /// Of a topic that there is.
+    pub fn of(cluster: &Cluster, topic: &str) -> Result<Self> {
         Ok(Self {
             writer: cluster.writer()?,
             topic: topic.to_owned(),

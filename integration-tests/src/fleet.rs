@@ -18,7 +18,8 @@ use crate::worker::Job;
 /// `folder`, and are kept in a folder of the test.
 pub fn obeying(cluster: &Cluster, job: Job, folder: &Path) -> Result<Job> {
     let (control, status) = (job.control(), job.status());
-    cluster.create_topic(&control, 1)?;
+    let by_the_broker = ("message.timestamp.type", "LogAppendTime");
+    cluster.create_topic_with(&control, 1, by_the_broker)?;
     cluster.create_topic_with(&status, 1, ("cleanup.policy", "compact,delete"))?;
     let store = scratch::folder("packages")?.display().to_string();
     Ok(job

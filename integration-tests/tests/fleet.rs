@@ -2,19 +2,26 @@
 //! what `foretell status` shows of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use foretell::control::Order;
+use foretell::domain::Digest;
 use foretell::infer::Package;
 use integration_tests::cluster::Cluster;
+use integration_tests::commands::{CHAMPION, Commands, stage};
 use integration_tests::fleet::{Reign, done, ensure_reigns, live, models, obeying, said, status};
 use integration_tests::kafka;
 use integration_tests::scenario::{Scenario, stop};
 use integration_tests::tools::in_repository;
-use integration_tests::wait;
 use integration_tests::worker::{Job, WINDOW, Worker};
+use integration_tests::{scratch, wait};
+use rcgen::{KeyPair, PKCS_ED25519};
 use serde_json::Value as Json;
 
 /// For a model to be fetched, verified and warmed on a busy machine.
@@ -60,8 +67,8 @@ impl Fleet {
     }
 
     /// What `foretell status` says of the schedule.
-    fn schedule(&self) -> Result<String> {
-        Ok(status(&self.scenario.job)?["slots"]["champion"]["schedule"].to_string())
+    fn schedule(&self) -> Result<Json> {
+        Ok(status(&self.scenario.job)?["slots"]["champion"]["schedule"].clone())
     }
 }
 
@@ -160,6 +167,96 @@ fn the_first_origin_of_a_model_is_the_same_in_all_partitions_and_after_a_restart
         ensure!(is_split, "{series}: {both:?}, from {from}");
     }
     again.into_iter().try_for_each(stop)
+}
+
+#[test]
+fn whatever_happens_between_commands_all_workers_end_on_the_schedule_of_the_log() -> Result<()> {
+    let mut fleet = Fleet::new("hasty")?;
+    fleet.scenario.burst(WINDOW + 3)?;
+    let mut workers: Vec<Worker> = fleet.two_workers()?.into();
+    let mut commands = Commands::of(&fleet.cluster, &fleet.scenario.job.control())?;
+    let (initial, new): (Digest, Digest) = (fleet.initial.parse()?, fleet.new.parse()?);
+    let initial_file = fleet.scenario.job.model_file().display().to_string();
+    // A worker is killed in the middle of staging, and another one joins: a rebalance.
+    commands.give(CHAMPION, stage(&fleet.uri, new))?;
+    commands.give(CHAMPION, stage(&initial_file, initial))?;
+    workers.remove(0).kill()?;
+    let mut third = fleet.scenario.job.start("c")?;
+    // Ten promotions at once, the last one to the new model, of which some only from an origin on.
+    for turn in 0..10 {
+        let sha256 = if turn % 2 == 0 { initial } else { new };
+        let effective_from = (turn % 3 == 0).then_some(i64::from(turn) * 1_000);
+        commands.give(
+            CHAMPION,
+            Order::Activate {
+                sha256,
+                effective_from,
+            },
+        )?;
+    }
+    third.wait_ready()?;
+    workers.push(third);
+    workers.push(fleet.scenario.job.start_ready("a")?);
+    fleet.scenario.burst(6)?;
+    fleet.scenario.catch_up(&mut workers)?;
+    let expected = fleet.schedule()?;
+    wait::until_true(
+        "every worker says the schedule of the log",
+        PATIENCE,
+        || {
+            let seen = status(&fleet.scenario.job)?;
+            let all = seen["workers"].as_array().into_iter().flatten();
+            let live: Vec<_> = all.filter(|worker| worker["live"] == true).collect();
+            let says = |worker: &&Json| worker["slots"][0]["schedule"] == expected;
+            Ok(live.len() >= 3 && live.iter().all(says))
+        },
+    )?;
+    let reigns = fleet.models()?;
+    for (series, reign) in &reigns {
+        let last = reign.last().context("no reign")?;
+        ensure!(last.digest == fleet.new, "{series}: {reign:?}");
+    }
+    workers.into_iter().try_for_each(stop)
+}
+
+#[test]
+fn a_person_with_the_key_promotes_and_one_without_does_not() -> Result<()> {
+    let mut fleet = Fleet::new("signed")?;
+    fleet.scenario.burst(WINDOW + 3)?;
+    let key = KeyPair::generate_for(&PKCS_ED25519)?;
+    let pem = scratch::folder("key")?.join("ops.pem");
+    fs::write(&pem, key.serialize_pem())?;
+    let public = BASE64.encode(key.public_key_raw());
+    let asking = fleet.scenario.job.clone();
+    let asking = asking.set("CONTROL__KEYS__OPS__PUBLIC", &public);
+    fleet.scenario.job = asking.set("CONTROL__KEYS__OPS__FROM", "2020-01-01T00:00:00Z");
+    let mut worker = [fleet.scenario.job.start_ready("a")?];
+    let job = &fleet.scenario.job;
+    let promote = ["promote", fleet.uri.as_str(), "--wait"];
+    let (is_well, unsigned) = said(&mut job.command(&promote)?)?;
+    ensure!(!is_well && unsigned.contains("--sign-key"), "{unsigned}");
+    let signing = [
+        "--sign-key",
+        pem.to_str().context("no text")?,
+        "--sign-key-id",
+    ];
+    let as_another = [&promote[..], &signing[..], &["nobody"]].concat();
+    let (counts, refused) = said(&mut job.command(&as_another)?)?;
+    ensure!(
+        !counts && refused.contains("nobody knows its key"),
+        "{refused}"
+    );
+    done(&mut job.command(&[&promote[..], &signing[..], &["ops"]].concat())?)?;
+    fleet.scenario.burst(2)?;
+    fleet.scenario.catch_up(&mut worker)?;
+    ensure_reigns(&fleet.models()?, &[&fleet.initial, &fleet.new])?;
+    done(
+        &mut fleet
+            .scenario
+            .job
+            .command(&[&["rollback", "--wait"][..], &signing[..], &["ops"]].concat())?,
+    )?;
+    worker.into_iter().try_for_each(stop)
 }
 
 /// Waits until the newest forecast of every series is this model's.

@@ -46,7 +46,8 @@ pub(super) fn load(config: &Config, environment: &Environment) -> Result<Loaded,
         name = contract.name(), version = contract.version(), digest = package.digest(),
         batching = ?checked.batching, runtime = runtime.version(), "model checked"
     );
-    metrics::model_in_use(contract.name(), contract.version(), package.digest());
+    let model = (contract.name(), contract.version(), package.digest());
+    metrics::model_in_use(model, true);
     Ok(Loaded {
         runtime,
         batching: checked.batching,

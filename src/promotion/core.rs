@@ -166,7 +166,16 @@ impl Promotion {
             return Action::Unload(digest);
         }
         let is_wanted = |digest: &Digest| wanted.iter().any(|(other, _)| other == digest);
-        self.packages.retain(|digest, _| is_wanted(digest));
+        let slots = self.log.slots();
+        let is_staged = |digest: &Digest| {
+            slots
+                .values()
+                .any(|slot| slot.staged().contains_key(digest))
+        };
+        // What is refused is remembered, or it would be tried for ever.
+        self.packages.retain(|digest, stage| {
+            is_wanted(digest) || (matches!(stage, Stage::Refused { .. }) && is_staged(digest))
+        });
         let mut wait: Option<Duration> = None;
         for (digest, uri) in wanted {
             let stage = self.packages.entry(digest).or_insert(Stage::FIRST);
@@ -297,7 +306,11 @@ impl Promotion {
         let others = slots.iter().filter(|(name, _)| **name != self.champion);
         for (_, slot) in champion.into_iter().chain(others) {
             let serving = slot.schedule().entries().iter().map(|entry| entry.digest);
-            let newest = slot.newest_staged().into_iter().take(STAGED_WARM_MAX);
+            // Those that are refused keep no other one from being warm.
+            let may_serve =
+                |digest: &Digest| !matches!(self.packages.get(digest), Some(Stage::Refused { .. }));
+            let newest = slot.newest_staged().into_iter().filter(may_serve);
+            let newest = newest.take(STAGED_WARM_MAX);
             for digest in serving.chain(slot.previous()).chain(newest) {
                 if let Some(staged) = slot.staged().get(&digest) {
                     add(digest, &staged.uri);

@@ -61,6 +61,8 @@ pub struct Promoter {
     began: Instant,
     /// Attempts to load the package under way that failed before.
     tries: u32,
+    /// The models in force, as the metrics show them.
+    in_use: Vec<(Digest, Known)>,
     returned: mpsc::Receiver<Box<ServingModel>>,
     returns: mpsc::Sender<Box<ServingModel>>,
 }
@@ -112,7 +114,10 @@ impl Promoter {
     /// `core` has folded the log up to the records that are to come.
     pub fn new(core: Promotion, settings: PromoterSettings) -> Self {
         let (returns, returned) = mpsc::channel(RETURNED_MAX);
+        // The configured one was shown when the worker started.
+        let in_use = Told::of(&core).warm;
         Self {
+            in_use,
             core,
             settings,
             began: Instant::now(),
@@ -172,6 +177,7 @@ impl Promoter {
         let plan = self.core.plan();
         self.settings.slot.replace(plan);
         let told = Told::of(&self.core);
+        self.show_in_use(&told);
         self.settings.told.send_if_modified(|before| {
             let is_new = **before != told;
             if is_new {
@@ -179,6 +185,27 @@ impl Promoter {
             }
             is_new
         });
+    }
+
+    fn show_in_use(&mut self, told: &Told) {
+        let plan = self.core.plan();
+        let serves = |digest: &Digest| plan.parts().any(|(_, part)| part == *digest);
+        let serving = told.warm.iter().filter(|(digest, _)| serves(digest));
+        let serving: Vec<_> = serving.cloned().collect();
+        if serving == self.in_use {
+            return;
+        }
+        let show = |(digest, known): &(Digest, Known), is_in_use| {
+            let digest = digest.to_string();
+            metrics::model_in_use((&known.name, &known.version, &digest), is_in_use);
+        };
+        for model in &self.in_use {
+            show(model, false);
+        }
+        for model in &serving {
+            show(model, true);
+        }
+        self.in_use = serving;
     }
 
     fn load(&mut self, digest: Digest, uri: String) {

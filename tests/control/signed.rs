@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use foretell::control::{
-    Command, CommandCodec, Effect, Key, Keys, Order, Refusal, Signature, Unsigned,
+    Command, CommandCodec, Effect, Key, Keys, Order, Refusal, Signature, Signer as CommandSigner,
+    Unsigned,
 };
 use foretell::domain::Timestamp;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -144,4 +147,37 @@ fn where_there_are_keys_only_their_commands_count() {
         [6, 7].map(|origin| control.at(origin)),
         [1, 2].map(|n| Some(digest(n)))
     );
+}
+
+/// As `openssl genpkey -algorithm ed25519` writes it, without the public half.
+const PEM: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAgnwBFlxv/4krw8gXOcyd77UDIAwLC1SH4ZniJv5Bxm
+-----END PRIVATE KEY-----
+";
+/// The last 32 bytes of `openssl pkey -pubout -outform DER`.
+const PUBLIC: &str = "rr+saZTXGI9GIot4rXTjszEueaegqIVtNrZ/LswNMBo=";
+
+#[test]
+fn what_a_key_of_openssl_has_signed_counts() {
+    let public = BASE64.decode(PUBLIC).unwrap().try_into().unwrap();
+    let key = Key {
+        public,
+        from: Timestamp(0),
+        until: None,
+    };
+    let keys = Keys::new(BTreeMap::from([("ops".to_owned(), key)])).unwrap();
+    let mut control = Control::new(keys);
+    let signer = CommandSigner::from_pem("ops", PEM.as_bytes()).unwrap();
+    let codec = CommandCodec::new().unwrap();
+    let command = signer.sign(&codec, limited("s1", stage(1), (1, 20)));
+    assert!(matches!(
+        control.give(&command.unwrap()),
+        Ok(Effect::Staged { .. })
+    ));
+    for bad in [
+        "",
+        "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+    ] {
+        assert!(CommandSigner::from_pem("ops", bad.as_bytes()).is_err());
+    }
 }

@@ -297,15 +297,15 @@ pub fn batch_inferred(rows: usize, took: Duration) {
     histogram!(INFER).record(took.as_secs_f64());
 }
 
-/// A model serves.
-pub fn model_in_use(name: &str, version: &str, digest: &str) {
+/// A model is in force for some origins, or no more.
+pub fn model_in_use((name, version, digest): (&str, &str, &str), is_in_use: bool) {
     gauge!(
         MODEL,
         "model" => name.to_owned(),
         "version" => version.to_owned(),
         "digest" => digest.to_owned()
     )
-    .set(1.0);
+    .set(if is_in_use { 1.0 } else { GONE });
 }
 
 /// A replay ended and was compared with the committed checksum.
@@ -394,7 +394,7 @@ mod tests {
         transaction(TransactionResult::Committed);
         commit_seconds(took);
         batches_stale(1);
-        model_in_use("gru", "3", "ab");
+        model_in_use(("gru", "3", "ab"), true);
         restore_attempt(RestoreResult::FurtherBack);
         replayed(23, took);
         restored(took);
