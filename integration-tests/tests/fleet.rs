@@ -96,6 +96,14 @@ fn under_full_load_every_series_switches_once_and_back_once_on_two_workers() -> 
         }
         ensure_both_serve(&status(job)?)?;
         serves_everywhere(job, new)?;
+        let shown = done(&mut job.command(&["status"])?)?;
+        let way_back = shown
+            .lines()
+            .find(|line| line.contains("rollback goes there"));
+        ensure!(
+            way_back.is_some_and(|line| line.contains("model.initial, last-value 1")),
+            "{shown}"
+        );
         let back = done(&mut job.command(&["rollback", "--wait"])?)?;
         let expected = format!("model.initial, sha256 {initial}");
         ensure!(back.contains(&expected), "{back}");

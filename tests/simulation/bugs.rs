@@ -41,11 +41,13 @@ pub(crate) enum Bug {
     SurvivesPanic,
     /// A worker is ready before its partitions are restored.
     ReadyTooEarly,
+    /// A model serves that is not verified yet.
+    ServesUnverified,
 }
 
 impl Bug {
     /// Each with the first word of what finds it: an invariant's number, or the windows' own assertion.
-    pub(crate) const ALL: [(Self, &'static str); 19] = [
+    pub(crate) const ALL: [(Self, &'static str); 20] = [
         (Self::SkipsOffsets, "I2"),
         (Self::SnapshotBeforeCommit, "I6"),
         (Self::RestoresPastCommit, "I5"),
@@ -65,5 +67,6 @@ impl Bug {
         (Self::KeepsRoom, "I15"),
         (Self::SurvivesPanic, "I14"),
         (Self::ReadyTooEarly, "I17"),
+        (Self::ServesUnverified, "I19"),
     ];
 }

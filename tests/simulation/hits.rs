@@ -93,6 +93,14 @@ hits! {
     NoRoom => "output that waited for room",
     InTime => "transaction that nothing held",
     CommitsFailing => "not ready, as commits fail",
+    CommandGiven => "command to a model slot given",
+    CommandAgain => "command read again",
+    ModelNotFetched => "package not fetched, to be tried again",
+    ModelRefused => "package refused",
+    ModelWarm => "package verified and warm",
+    ModelUnloaded => "package unloaded",
+    HeldForModel => "partition held until the model in force is warm",
+    ServedPromoted => "record of a model that a command names",
 }
 
 /// How often each kind was met, and how much was done.

@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 
 use foretell::consume::QueueReceiver;
 use foretell::domain::{
-    Epoch, NextOffset, Outcome, OutcomeCounts, PartitionId, Record, RecordBatch, Timestamp,
+    Epoch, NextOffset, Outcome, OutcomeCounts, PartitionId, RecordBatch, Timestamp,
 };
 use foretell::partition::{Step, deadline};
 use foretell::produce::{CommitterInput, OutputBatch};
@@ -18,6 +18,8 @@ use crate::checks::{Violation, ensure};
 use crate::door::Door;
 use crate::hits::Hit;
 use crate::input::{index, input, make};
+use crate::models::Models;
+use crate::rounds::{is_next, is_straight};
 use crate::shared::{GROUP, Shared, say};
 use crate::store::{Object, Stored};
 
@@ -41,7 +43,7 @@ pub(crate) struct Serving {
     pub(crate) step: Step,
     pub(crate) position: NextOffset,
     /// The straight run that this is.
-    run: usize,
+    pub(crate) run: usize,
     queue: QueueReceiver,
     current: Option<(RecordBatch, usize)>,
     progress: Progress,
@@ -120,7 +122,12 @@ impl Serving {
 
 impl Lane {
     /// Handles one command, or makes one round.
-    pub(crate) fn work(&mut self, door: &mut Door, shared: &mut Shared) -> Result<bool, Violation> {
+    pub(crate) fn work(
+        &mut self,
+        door: &mut Door,
+        models: Option<&Models>,
+        shared: &mut Shared,
+    ) -> Result<bool, Violation> {
         if let Some(batch) = self.outbox.pop_front() {
             let back = door.offer(batch, shared.has(Bug::KeepsRoom))?;
             let is_through = back.is_none();
@@ -154,7 +161,7 @@ impl Lane {
             return Ok(true);
         }
         for serving in &mut self.servings {
-            match round(serving, shared)? {
+            match round(serving, models, shared)? {
                 Part::Nothing => {}
                 Part::Made(batch) => self.outbox.push_back(*batch),
                 Part::Panicked => self.fallen.push((serving.partition, serving.epoch)),
@@ -298,7 +305,11 @@ impl Lane {
 }
 
 /// Takes some records of a partition and makes an output batch of them.
-fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Part, Violation> {
+fn round(
+    serving: &mut Serving,
+    models: Option<&Models>,
+    shared: &mut Shared,
+) -> Result<Part, Violation> {
     let partition = index(serving.partition);
     let most = 1 + shared.random.index(8);
     let from = serving.position;
@@ -312,6 +323,12 @@ fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Part, Violation> 
         };
         let record = records.get(at);
         is_next(serving, &record, shared)?;
+        if let (Some(models), Some(origin)) = (models, record.timestamp)
+            && !models.may_fold(origin, shared)?
+        {
+            serving.current = Some((records, at));
+            break;
+        }
         taken += 1;
         serving.position = record.offset.next();
         batch.newest = batch.newest.max(record.timestamp);
@@ -351,48 +368,4 @@ fn round(serving: &mut Serving, shared: &mut Shared) -> Result<Part, Violation> 
     batch.progress = serving.progress.clone();
     is_straight(serving, (from, &batch), shared)?;
     Ok(Part::Made(Box::new(batch)))
-}
-
-/// I1 and I11: records come in order, and are committed.
-fn is_next(serving: &Serving, record: &Record<'_>, shared: &Shared) -> Result<(), Violation> {
-    let partition = index(serving.partition);
-    let offset = record.offset;
-    ensure(!serving.position.is_past(offset), "I1", || {
-        format!(
-            "record {partition}/{offset} after position {}",
-            serving.position
-        )
-    })?;
-    let log = shared.broker.log(input(partition))?;
-    ensure(log.is_committed(offset.get()), "I11", || {
-        format!("record {partition}/{offset} is folded and not committed")
-    })
-}
-
-/// I14 and I12: all records are accounted for, and the state is the straight run's.
-fn is_straight(
-    serving: &Serving,
-    (from, batch): (NextOffset, &OutputBatch),
-    shared: &Shared,
-) -> Result<(), Violation> {
-    let partition = index(serving.partition);
-    let counts = &batch.outcomes;
-    let straight = shared.straight[partition].get(serving.run);
-    let lie_between = straight.records_below(batch.to) - straight.records_below(from);
-    ensure(counts.total() == lie_between, "I14", || {
-        format!(
-            "{counts:?} for {lie_between} records from {from} to {}",
-            batch.to
-        )
-    })?;
-    let state = (
-        serving.step.windows().checksum(),
-        serving.step.windows().stream_time(),
-    );
-    ensure(straight.state_at(batch.to) == Some(state), "I12", || {
-        format!(
-            "the state of {partition} at {} is not the straight run's",
-            batch.to
-        )
-    })
 }

@@ -28,6 +28,8 @@ mod lane;
 #[cfg(test)]
 mod mishaps;
 #[cfg(test)]
+mod models;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;
@@ -41,6 +43,8 @@ mod records;
 mod replay;
 #[cfg(test)]
 mod restore;
+#[cfg(test)]
+mod rounds;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::commit::{Committer, Standing, Turn};
 use crate::consumer::{Consumer, Leaving, PollCommand};
 use crate::hits::Hit;
 use crate::lane::{Kept, Lane};
+use crate::models::Models;
 use crate::restore::{Restores, Restoring};
 use crate::shared::{Shared, say};
 
@@ -48,6 +49,8 @@ pub(crate) struct Process {
     pub(crate) lanes: [Lane; LANES],
     pub(crate) committer: Committer,
     panics: BTreeMap<PartitionId, Panics>,
+    /// Where models are promoted, and once it runs.
+    models: Option<Models>,
     /// Not ready, as commits fail.
     pub(crate) is_failing: bool,
     pub(crate) interval_ms: u64,
@@ -64,6 +67,7 @@ pub(crate) enum Actor {
     Snapshot(usize),
     Upload(usize),
     Committer,
+    Models,
 }
 
 impl Process {
@@ -82,6 +86,7 @@ impl Process {
             lanes: [(); LANES].map(|()| Lane::default()),
             committer: Committer::new(Duration::from_millis(interval_ms)),
             panics: BTreeMap::new(),
+            models: None,
             is_failing: false,
             interval_ms,
         }
@@ -164,15 +169,18 @@ impl Process {
     }
 
     /// Starts it, once the coordinator lets its producer.
-    pub(crate) fn start(&mut self, shared: &mut Shared) -> bool {
+    pub(crate) fn start(&mut self, shared: &mut Shared) -> Result<bool, Violation> {
         let initialised = self.committer.initialise(self.id, shared);
         if initialised {
             self.life = Life::Running;
             let skips = shared.profile.skips_gaps || shared.has(Bug::SkipsUnasked);
             self.restores.skips_gaps = skips;
             self.consumer.skips_gaps = skips;
+            if shared.profile.commands > 0 {
+                self.models = Some(Models::new(shared)?);
+            }
         }
-        initialised
+        Ok(initialised)
     }
 
     pub(crate) fn work(&mut self, actor: Actor, shared: &mut Shared) -> Result<bool, Violation> {
@@ -196,6 +204,10 @@ impl Process {
             Actor::Lane(lane) => self.lane(lane, shared),
             Actor::Snapshot(lane) => Ok(self.lanes[lane].snapshot(shared)),
             Actor::Upload(lane) => self.lanes[lane].upload(shared),
+            Actor::Models => match &mut self.models {
+                Some(models) => models.work(shared),
+                None => Ok(false),
+            },
             Actor::Committer => {
                 let member = self.consumer.member;
                 let group = (&self.ownership, member);
@@ -230,7 +242,8 @@ impl Process {
     }
 
     fn lane(&mut self, lane: usize, shared: &mut Shared) -> Result<bool, Violation> {
-        let worked = self.lanes[lane].work(&mut self.committer.door, shared)?;
+        let worked =
+            self.lanes[lane].work(&mut self.committer.door, self.models.as_ref(), shared)?;
         let kept = self.lanes[lane].kept.drain(..);
         let kept = kept.map(|one| AssignerInput::Kept(Box::new(one)));
         self.assigner.extend(kept);
@@ -307,6 +320,12 @@ impl Process {
             || self.lanes.iter().any(|lane| !lane.uploads.is_empty())
     }
 
+    /// It obeys all commands.
+    pub(crate) fn has_models(&self, shared: &Shared) -> bool {
+        let models = self.models.as_ref();
+        models.is_none_or(|models| models.is_at_rest(shared))
+    }
+
     /// Partitions that it would speak for, for traces.
     pub(crate) fn served(&self) -> Vec<PartitionId> {
         let servings = self.lanes.iter().flat_map(|lane| &lane.servings);
@@ -315,7 +334,7 @@ impl Process {
 }
 
 /// Every actor of a process.
-pub(crate) const ACTORS: [Actor; 14] = [
+pub(crate) const ACTORS: [Actor; 16] = [
     Actor::Poll,
     Actor::Poll,
     Actor::Heartbeat,
@@ -330,4 +349,6 @@ pub(crate) const ACTORS: [Actor; 14] = [
     Actor::Upload(1),
     Actor::Committer,
     Actor::Committer,
+    Actor::Models,
+    Actor::Models,
 ];

@@ -12,6 +12,7 @@ use crate::bugs::Bug;
 use crate::checks::{Checks, Violation, ensure, violation};
 use crate::hits::{Hit, Hits};
 use crate::input::{OUTPUTS, PARTITIONS, Rec, Setup, input, next, output};
+use crate::models::Given;
 use crate::network::Request;
 use crate::records::Random;
 use crate::store::Store;
@@ -41,6 +42,8 @@ pub(crate) struct Profile {
     pub(crate) markers: u64,
     /// Snapshots go through the bytes that a store would have.
     pub(crate) encoded: bool,
+    /// Commands to the model slot.
+    pub(crate) commands: u64,
 }
 
 pub(crate) struct Shared {
@@ -73,6 +76,8 @@ pub(crate) struct Shared {
     /// How far each partition's input is written.
     pub(crate) written: [usize; PARTITIONS],
     pub(crate) upstream: Option<Upstream>,
+    /// The log of commands to the model slot.
+    pub(crate) commands: Vec<Given>,
 }
 
 /// Says what happens, where somebody listens.
@@ -111,6 +116,7 @@ impl Shared {
             encoded: some(12) > 9,
             skips_gaps: some(4) > 0,
             poison: None,
+            commands: if random.one_in(4) { 40 } else { 0 },
         };
         Self {
             straight: [(); PARTITIONS].map(|()| Runs::new(&setup)),
@@ -134,6 +140,7 @@ impl Shared {
             heartbeats: BTreeMap::new(),
             written: [0; PARTITIONS],
             upstream: None,
+            commands: Vec::new(),
         }
     }
 

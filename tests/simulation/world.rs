@@ -128,6 +128,10 @@ impl World {
 
     /// One thing happens, or nothing.
     fn turn(&mut self) -> Result<bool, Violation> {
+        let commands = self.shared.profile.commands;
+        if commands > 0 && self.shared.fault(commands) {
+            return Ok(self.shared.give_command());
+        }
         match self.shared.random.below(100) {
             0..10 => self.shared.write_input(),
             10..13 => Ok(self.shared.deliver_late()),
@@ -161,7 +165,7 @@ impl World {
                 self.processes[at] = Process::new(id, Life::Starting, interval_ms);
                 Ok(true)
             }
-            Life::Starting => Ok(process.start(&mut self.shared)),
+            Life::Starting => process.start(&mut self.shared),
             Life::Running if process.paused => Ok(false),
             Life::Running => {
                 for _ in 0..TRIES {
@@ -194,6 +198,9 @@ impl World {
         self.shared.profile.skips_gaps = true;
         while self.shared.deliver_late() {
             self.shared.look()?;
+        }
+        if self.shared.profile.commands > 0 {
+            self.shared.go_back();
         }
         let commit = self.shared.random.one_in(2);
         self.shared.end_upstream(commit)?;
@@ -252,7 +259,11 @@ impl World {
 
     /// Every worker is ready, and none is in a transaction.
     fn is_at_rest(&self) -> bool {
-        let rests = |process: &Process| process.is_ready(&self.shared) && !process.is_committing();
+        let rests = |process: &Process| {
+            process.is_ready(&self.shared)
+                && !process.is_committing()
+                && process.has_models(&self.shared)
+        };
         self.processes.iter().all(rests) && self.shared.is_drained()
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::Board;
+use crate::app::CHAMPION;
 use crate::cli::fleet::giving::Noted;
 use crate::cli::fleet::workers::told;
 use crate::cli::fleet::workers::{Word, Workers};
@@ -167,9 +168,12 @@ fn short(digest: Digest) -> String {
     digest.to_string().chars().take(DIGITS).collect()
 }
 
+fn configured(workers: &Workers) -> Option<Digest> {
+    workers.all().find_map(|word| word.status.initial)
+}
+
 fn initial(workers: &Workers, names: &BTreeMap<Digest, String>) -> String {
-    let configured = workers.all().find_map(|word| word.status.initial);
-    configured.map_or_else(
+    configured(workers).map_or_else(
         || "model.initial".to_owned(),
         |digest| format!("model.initial, {}", named(digest, names)),
     )
@@ -212,6 +216,14 @@ fn slot_table(
         );
         [named(entry.digest, names), from, warm(entry.digest)]
     }));
+    let goes_to_initial = name == CHAMPION && slot.previous().is_none() && !entries.is_empty();
+    if let Some(digest) = configured(workers)
+        && goes_to_initial
+        && !slot.staged().contains_key(&digest)
+    {
+        let what = "nothing now; rollback goes there".to_owned();
+        rows.push([initial(workers, names), what, warm(digest)]);
+    }
     let idle = slot
         .staged()
         .keys()
