@@ -4,18 +4,15 @@
 use anyhow::{Result, ensure};
 use integration_tests::campaign::{self, Options, Row};
 
-const FAULTS: [&str; 10] = [
+const FAULTS: [&str; 7] = [
     // On one node.
     "kill-end-txn-answer-lost",
     "end-txn-late",
-    "answers-late",
     "kill-before-snapshot",
-    "snapshots-damaged",
     "model-panics",
     // On three.
     "kill-on-three-nodes",
     "leader-killed",
-    "transaction-coordinator-killed",
     "group-coordinator-killed",
 ];
 
