@@ -117,13 +117,7 @@ pub fn main(environment: &Environment) -> ExitCode {
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         // A worker that failed has threads that still run.
         Err(failure) => {
-            #[expect(
-                clippy::print_stderr,
-                reason = "a command that fails tells the person, whatever the log level is"
-            )]
-            {
-                eprintln!("foretell: {failure}");
-            }
+            output::remark(format_args!("foretell: {failure}"));
             shutdown::leave(failure.exit_code())
         }
     }

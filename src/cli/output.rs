@@ -11,9 +11,10 @@ pub fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::new(io::stdout().lock())
 }
 
-/// Writes one line to standard error. A remark that cannot be shown is no reason to stop.
+/// Writes one line to standard error, in one piece: a thread that panics may write there as well, and asks for no lock.
+/// A remark that cannot be shown is no reason to stop.
 pub fn remark(line: impl std::fmt::Display) {
-    drop(writeln!(io::stderr().lock(), "{line}"));
+    drop(io::stderr().write_all(format!("{line}\n").as_bytes()));
 }
 
 /// Text that somebody else wrote, with its control characters written out: a terminal would obey them.
